@@ -1,0 +1,273 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The headers of an action request. All are optional.
+const (
+	HeaderID          = "Plugfn-Id"           // idempotency key, unique per user
+	HeaderConnection  = "Plugfn-Connection"   // id of the connection to use
+	HeaderTimeout     = "Plugfn-Timeout"      // Go duration or seconds: time for one attempt
+	HeaderDeadline    = "Plugfn-Deadline"     // RFC 3339: no attempt starts after it
+	HeaderNotBefore   = "Plugfn-Not-Before"   // RFC 3339: no attempt starts before it
+	HeaderMaxAttempts = "Plugfn-Max-Attempts" // 1 to 100
+	HeaderDelivery    = "Plugfn-Delivery"     // at-most-once or at-least-once
+	HeaderCache       = "Plugfn-Cache"        // Go duration or seconds: a read may be this old
+	HeaderReply       = "Plugfn-Reply"        // inbox that gets the result as well
+	HeaderTraceParent = "traceparent"         // W3C trace context
+
+	// HeaderUser and HeaderAction hold the full value of a user id or an action
+	// name whose token in the subject is a hash. Where they do not match the
+	// subject the request is refused: the subject says who asks.
+	HeaderUser   = "Plugfn-User"
+	HeaderAction = "Plugfn-Action"
+)
+
+// Delivery is what a caller prefers for a write whose outcome cannot be known.
+type Delivery string
+
+// The delivery preferences. The zero value is AtMostOnce.
+const (
+	AtMostOnce  Delivery = "at-most-once"
+	AtLeastOnce Delivery = "at-least-once"
+)
+
+// MaxID is the longest request id in bytes.
+const MaxID = 256
+
+// InboxPrefix is the only prefix that Plugfn-Reply may have, so that nobody can
+// have a service publish to a subject that he may not publish to himself.
+const InboxPrefix = "_INBOX"
+
+// ActionRequest asks for one execution of an action. Subject and headers of
+// the message hold everything but Params, which are its body.
+type ActionRequest struct {
+	ID           string // empty: derived from the stream sequence
+	UserID       string
+	Provider     string
+	Action       string
+	Params       json.RawMessage // a JSON object; checked against the action's schema later
+	ConnectionID string          // empty: the user's only connection to the provider
+	Timeout      time.Duration   // 0: the action's own
+	Deadline     time.Time       // zero: none
+	NotBefore    time.Time       // zero: at once
+	MaxAttempts  int             // 0: the action's own
+	Delivery     Delivery
+	Cache        time.Duration // 0: the action's own
+	Reply        string
+	TraceParent  string
+}
+
+// Subject is where r is published.
+func (r *ActionRequest) Subject() string { return ActionSubject(r.UserID, r.Provider, r.Action) }
+
+// Msg makes the message that carries r to subject.
+func (r *ActionRequest) Msg(subject string) *nats.Msg {
+	msg := nats.NewMsg(subject)
+	msg.Data = r.Params
+	set := func(name, value string) {
+		if value != "" {
+			msg.Header.Set(name, value)
+		}
+	}
+	set(HeaderID, r.ID)
+	set(HeaderConnection, r.ConnectionID)
+	set(HeaderDeadline, formatTime(r.Deadline))
+	set(HeaderNotBefore, formatTime(r.NotBefore))
+	set(HeaderDelivery, string(r.Delivery))
+	set(HeaderReply, r.Reply)
+	set(HeaderTraceParent, r.TraceParent)
+	if r.Timeout > 0 {
+		set(HeaderTimeout, r.Timeout.String())
+	}
+	if r.MaxAttempts > 0 {
+		set(HeaderMaxAttempts, strconv.Itoa(r.MaxAttempts))
+	}
+	if r.Cache > 0 {
+		set(HeaderCache, r.Cache.String())
+	}
+	if _, ok := Untoken(Token(r.UserID)); !ok {
+		set(HeaderUser, escape(r.UserID))
+	}
+	if _, ok := unname(Name(r.Action)); !ok {
+		set(HeaderAction, escape(r.Action))
+	}
+	return msg
+}
+
+// ParseActionRequest reads a request from a message on an action or call
+// subject. On an error it still returns what could be read, so that the caller
+// can be told; the error is an *Error with the code invalid_params.
+func ParseActionRequest(subject string, header nats.Header, body []byte) (ActionRequest, error) {
+	rest, ok := strings.CutPrefix(subject, PrefixAction)
+	if !ok {
+		if rest, ok = strings.CutPrefix(subject, PrefixCall); !ok {
+			return ActionRequest{}, Errorf(CodeInvalidParams, "subject %q is not an action subject", subject)
+		}
+	}
+	parts := strings.SplitN(rest, ".", 3)
+	if len(parts) < 3 {
+		return ActionRequest{}, Errorf(CodeInvalidParams, "subject %q: want plugfn.action.<user>.<provider>.<action>", subject)
+	}
+	p := requestParser{header: header}
+	r := ActionRequest{
+		UserID:       p.full(HeaderUser, parts[0], Token, Untoken),
+		Action:       p.full(HeaderAction, parts[2], Name, unname),
+		ID:           p.text(HeaderID, MaxID),
+		ConnectionID: p.text(HeaderConnection, MaxID),
+		Timeout:      p.duration(HeaderTimeout),
+		Deadline:     p.time(HeaderDeadline),
+		NotBefore:    p.time(HeaderNotBefore),
+		MaxAttempts:  p.attempts(),
+		Delivery:     p.delivery(),
+		Cache:        p.duration(HeaderCache),
+		Reply:        p.reply(),
+		TraceParent:  header.Get(HeaderTraceParent),
+		Params:       body,
+	}
+	if r.Provider, ok = Untoken(parts[1]); !ok {
+		r.Provider = parts[1]
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		r.Params = json.RawMessage("{}")
+	}
+	if p.err != nil {
+		return r, p.err
+	}
+	return r, nil
+}
+
+// requestParser reads headers and keeps the first thing that is wrong.
+type requestParser struct {
+	header nats.Header
+	err    *Error
+}
+
+func (p *requestParser) fail(name string, format string, args ...any) {
+	if p.err == nil {
+		p.err = Errorf(CodeInvalidParams, "header %s: %s", name, fmt.Sprintf(format, args...))
+	}
+}
+
+// full completes a hashed token from its header and refuses a header that says
+// something else than the subject.
+func (p *requestParser) full(name, token string, encode func(string) string, decode func(string) (string, bool)) string {
+	value := p.header.Get(name)
+	if value == "" {
+		s, ok := decode(token)
+		if !ok {
+			p.fail(name, "needed, because %q in the subject is shortened or malformed", token)
+			return token
+		}
+		return s
+	}
+	s, err := unescape(value)
+	if err != nil || encode(s) != token {
+		p.fail(name, "does not match %q in the subject", token)
+		return token
+	}
+	return s
+}
+
+func (p *requestParser) text(name string, limit int) string {
+	v := p.header.Get(name)
+	if len(v) > limit {
+		p.fail(name, "longer than %d bytes", limit)
+		return ""
+	}
+	return v
+}
+
+func (p *requestParser) duration(name string) time.Duration {
+	v := p.header.Get(name)
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		seconds, nerr := strconv.ParseUint(v, 10, 31)
+		if nerr != nil {
+			p.fail(name, "%q is not a duration such as 30s", v)
+			return 0
+		}
+		d = time.Duration(seconds) * time.Second
+	}
+	if d <= 0 {
+		p.fail(name, "%q is not above zero", v)
+		return 0
+	}
+	return d
+}
+
+func (p *requestParser) time(name string) time.Time {
+	v := p.header.Get(name)
+	if v == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, v)
+	if err != nil {
+		p.fail(name, "%q is not a time such as 2026-01-02T15:04:05Z", v)
+	}
+	return t
+}
+
+func (p *requestParser) attempts() int {
+	v := p.header.Get(HeaderMaxAttempts)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > 100 {
+		p.fail(HeaderMaxAttempts, "%q is not a number from 1 to 100", v)
+		return 0
+	}
+	return n
+}
+
+func (p *requestParser) delivery() Delivery {
+	switch d := Delivery(p.header.Get(HeaderDelivery)); d {
+	case "", AtMostOnce, AtLeastOnce:
+		return d
+	default:
+		p.fail(HeaderDelivery, "%q is neither %s nor %s", d, AtMostOnce, AtLeastOnce)
+		return ""
+	}
+}
+
+func (p *requestParser) reply() string {
+	v := p.header.Get(HeaderReply)
+	if v == "" {
+		return ""
+	}
+	if err := checkInbox(v); err != nil {
+		p.fail(HeaderReply, "%v", err)
+		return ""
+	}
+	return v
+}
+
+func checkInbox(s string) error {
+	if !strings.HasPrefix(s, InboxPrefix) {
+		return errors.New("must be an inbox (" + InboxPrefix + ".…)")
+	}
+	if len(s) > MaxSubject || strings.ContainsAny(s, "*> \t\r\n\x00") || strings.Contains(s, "..") || strings.HasSuffix(s, ".") {
+		return errors.New("is not a legal inbox subject")
+	}
+	return nil
+}
+
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}

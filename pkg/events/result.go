@@ -1,0 +1,91 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Outcome is how a request ended.
+type Outcome string
+
+// The outcomes. Unknown is an honest answer: the request left for the provider
+// and nothing proves whether it was carried out.
+const (
+	Succeeded Outcome = "succeeded"
+	Failed    Outcome = "failed"
+	Unknown   Outcome = "unknown"
+)
+
+// Result is how one request ended. There is exactly one per request id.
+type Result struct {
+	ID           string          `json:"id"`
+	UserID       string          `json:"user_id"`
+	Provider     string          `json:"provider"`
+	Action       string          `json:"action"`
+	ConnectionID string          `json:"connection_id,omitempty"`
+	Outcome      Outcome         `json:"outcome"`
+	Data         json.RawMessage `json:"data,omitempty"`
+	Error        *Error          `json:"error,omitempty"`
+	Attempts     int             `json:"attempts"` // attempts that were sent to the provider
+	Cached       bool            `json:"cached"`
+	StartedAt    time.Time       `json:"started_at"`
+	FinishedAt   time.Time       `json:"finished_at"`
+	DurationMS   int64           `json:"duration_ms"`
+}
+
+// Error says why a request did not succeed. It is an error value as well, so
+// that code on the way can return it.
+type Error struct {
+	Code         Code   `json:"code"`
+	Message      string `json:"message"`
+	Status       int    `json:"status,omitempty"`        // the provider's HTTP status; 0 when it did not answer
+	ProviderCode string `json:"provider_code,omitempty"` // the provider's own error code
+	RequestID    string `json:"request_id,omitempty"`    // the provider's id of the request
+	Retryable    bool   `json:"retryable"`
+}
+
+// Errorf makes an Error whose Retryable follows the table of codes.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: code.Meaning().Retryable}
+}
+
+// Error returns the code and the message.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// Subject is where r is published.
+func (r *Result) Subject() string { return ResultSubject(r.UserID, r.Provider, r.Outcome, r.ID) }
+
+// Msg makes the message that carries r: JSON in a CloudEvent.
+func (r *Result) Msg() (*nats.Msg, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode result %s: %w", r.ID, err)
+	}
+	msg := nats.NewMsg(r.Subject())
+	msg.Data = body
+	e := Event{
+		ID:              r.ID,
+		Source:          "/plugfn/executor",
+		Type:            "dev.plugfn.action." + string(r.Outcome),
+		Subject:         r.Provider + "/" + r.Action,
+		Time:            r.FinishedAt,
+		DataContentType: "application/json",
+		UserID:          r.UserID,
+		ConnectionID:    r.ConnectionID,
+		Provider:        r.Provider,
+	}
+	e.setHeader(msg.Header)
+	return msg, nil
+}
+
+// ParseResult reads the body of a result message.
+func ParseResult(body []byte) (Result, error) {
+	var r Result
+	if err := json.Unmarshal(body, &r); err != nil {
+		return Result{}, fmt.Errorf("result is not JSON: %w", err)
+	}
+	return r, nil
+}

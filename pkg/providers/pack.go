@@ -1,0 +1,199 @@
+package providers
+
+import (
+	"io/fs"
+	"time"
+)
+
+// APIVersion is the version of the pack format that this package reads.
+const APIVersion = "plugfn.dev/v1"
+
+// Pack is one provider: what provider.yaml says, checked and compiled.
+type Pack struct {
+	APIVersion  string              `yaml:"apiVersion"` // always plugfn.dev/v1
+	Kind        string              `yaml:"kind"`       // always Provider
+	Name        string              `yaml:"name"`       // [a-z][a-z0-9-]*, the folder's name
+	Version     string              `yaml:"version"`    // of the pack, semantic
+	Display     Display             `yaml:"display"`
+	EventPrefix string              `yaml:"event_prefix"` // reverse-DNS prefix of ce-type, such as com.github
+	Auth        []*Auth             `yaml:"auth"`
+	HTTP        HTTP                `yaml:"http"`
+	Actions     map[string]*Action  `yaml:"actions"`  // :: action name → action
+	Webhooks    *Webhooks           `yaml:"webhooks"` // nil: the provider sends none
+	Triggers    map[string]*Trigger `yaml:"triggers"` // :: event name → what is known of it; other events flow too
+
+	dir fs.FS // the pack's own folder, for its fixtures
+}
+
+// Display is what people see of a provider.
+type Display struct {
+	Name       string   `yaml:"name"`
+	Docs       string   `yaml:"docs"` // URL of the provider's own API documentation
+	Categories []string `yaml:"categories"`
+}
+
+// Auth is one way to authorise a request. The first one of a pack is the default.
+type Auth struct {
+	ID    string   `yaml:"id"`
+	Type  AuthType `yaml:"type"`
+	Apply Apply    `yaml:"apply"`
+	Hint  string   `yaml:"hint"` // where a person finds the credential
+}
+
+// AuthType is the kind of a credential.
+type AuthType string
+
+// The kinds of credentials.
+const (
+	AuthAPIKey AuthType = "api_key" // one secret: an API key or a personal access token
+	AuthNone   AuthType = "none"
+)
+
+// Apply says how a request bears the credential.
+type Apply struct {
+	Header string   `yaml:"header"` // name of the header
+	Query  string   `yaml:"query"`  // or name of the query parameter
+	Value  Template `yaml:"value"`  // fields: credential.token
+}
+
+// HTTP is what all actions of a provider have in common.
+type HTTP struct {
+	BaseURL     string            `yaml:"base_url"`     // https, without a trailing slash; the operator may override it
+	Headers     map[string]string `yaml:"headers"`      // sent with each request
+	Success     Predicate         `yaml:"success"`      // fields: status, header, body; empty: status < 400
+	Errors      []ErrorClass      `yaml:"errors"`       // the first that matches classes a failure
+	Error       ErrorFields       `yaml:"error"`        // where a failure names its reason
+	RequestID   Source            `yaml:"request_id"`   // header:NAME of the provider's id of the request
+	MaxResponse Size              `yaml:"max_response"` // 0: 10 MiB
+	Timeout     time.Duration     `yaml:"timeout"`      // of one attempt; 0: 30 s
+}
+
+// ErrorClass maps a failed response to an error code.
+type ErrorClass struct {
+	When       Predicate `yaml:"when"` // fields as in HTTP.Success
+	Code       string    `yaml:"code"` // one of the codes of pkg/events
+	RetryAfter Source    `yaml:"retry_after"`
+	Needs      Source    `yaml:"needs"` // json:/pointer to the missing scope, for scope_required
+}
+
+// ErrorFields are JSON pointers into a failure's body.
+type ErrorFields struct {
+	Message Source `yaml:"message"`
+	Code    Source `yaml:"code"`
+}
+
+// Effect says what a second execution of an action would do, and so whether it
+// may be sent again after its outcome was lost.
+type Effect string
+
+// The effects. A write that PlugFn cannot tell apart from its repetition is
+// EffectNone: it is never sent twice without being asked to.
+const (
+	EffectRead       Effect = "read"       // changes nothing
+	EffectIdempotent Effect = "idempotent" // a repetition changes nothing more
+	EffectNone       Effect = "none"       // a repetition does it again
+)
+
+// Action is an operation that a provider offers.
+type Action struct {
+	Name      string        `yaml:"-"`
+	Summary   string        `yaml:"summary"`
+	Docs      string        `yaml:"docs"` // URL at the provider
+	Effect    Effect        `yaml:"effect"`
+	Scopes    []string      `yaml:"scopes"`
+	Params    *Schema       `yaml:"params"` // JSON Schema 2020-12 of the parameters, an object
+	Request   Request       `yaml:"request"`
+	Result    Source        `yaml:"result"`    // json:/pointer to the part of the body that is the data; empty: all of it
+	Sensitive []string      `yaml:"sensitive"` // JSON pointers into params that no log may show
+	Timeout   time.Duration `yaml:"timeout"`   // 0: the pack's
+	pack      *Pack
+}
+
+// Request is how an action is asked for.
+type Request struct {
+	Method  string              `yaml:"method"`
+	Path    Template            `yaml:"path"`    // fields: params.*, each escaped as one path segment
+	Query   map[string]Template `yaml:"query"`   // a parameter whose field is absent is left out
+	Headers map[string]Template `yaml:"headers"` // names from an allow-list
+	Body    *Body               `yaml:"body"`
+}
+
+// Body is the body of a request: the parameters that the path, the query and
+// the headers did not use.
+type Body struct {
+	Encoding string   `yaml:"encoding"` // json or form
+	Omit     []string `yaml:"omit"`     // names of parameters that stay out as well
+}
+
+// Webhooks is how a provider's deliveries are verified and read.
+type Webhooks struct {
+	Hint       string        `yaml:"hint"`      // where a person sets the webhook up
+	MaxBody    Size          `yaml:"max_body"`  // 0: 25 MiB
+	Bodies     []string      `yaml:"bodies"`    // json, form, form:<field> (JSON inside a form field)
+	Verify     []*Verifier   `yaml:"verify"`    // the first whose signature is present must pass
+	Handshakes []*Handshake  `yaml:"handshake"` // answered instead of being published
+	DeliveryID []Source      `yaml:"delivery_id"`
+	Event      []Compose     `yaml:"event"`   // parts are joined by "."
+	Subject    []Compose     `yaml:"subject"` // parts are joined by "/"
+	Account    []Source      `yaml:"account"`
+	Time       []TimeSource  `yaml:"time"`
+	Order      []Source      `yaml:"order"`        // what must stay in order among each other → ce-partitionkey
+	AckWithin  time.Duration `yaml:"ack_within"`   // how long the provider waits for its answer; 0: 5 s
+	KeepHeader []string      `yaml:"keep_headers"` // delivery headers that travel on as ce extensions
+	pack       *Pack
+}
+
+// Verifier is one signature scheme with its parameters.
+type Verifier struct {
+	Scheme    string     `yaml:"scheme"`    // hmac
+	Hash      string     `yaml:"hash"`      // sha1, sha256, sha512
+	Key       string     `yaml:"key"`       // how the secret is written: utf8 (default), hex, base64, whsec
+	Signature Signature  `yaml:"signature"` // where it is and how it is written
+	Timestamp *Timestamp `yaml:"timestamp"` // nil: the sender signs no time
+	Message   Message    `yaml:"message"`   // what is signed
+}
+
+// Signature is where a delivery bears its signature.
+type Signature struct {
+	From     Source `yaml:"from"`
+	Split    string `yaml:"split"`    // separator of several candidates, "" for one
+	Pick     string `yaml:"pick"`     // of key=value candidates, the key that counts
+	Prefix   string `yaml:"prefix"`   // in front of the encoded bytes, required when set
+	Encoding string `yaml:"encoding"` // hex, base64, base64url
+}
+
+// Timestamp is when a delivery says that it was sent.
+type Timestamp struct {
+	From      Source        `yaml:"from"`
+	Pick      string        `yaml:"pick"`
+	Format    string        `yaml:"format"`    // unix, unix_ms, rfc3339
+	Tolerance time.Duration `yaml:"tolerance"` // each way
+}
+
+// TimeSource is where and how a delivery says when the event happened.
+type TimeSource struct {
+	From   Source `yaml:"from"`
+	Format string `yaml:"format"` // unix, unix_ms, rfc3339
+}
+
+// Handshake is a request that the provider sends to test the endpoint.
+type Handshake struct {
+	When    map[string]string `yaml:"when"` // :: source → the value that it must have
+	Respond Respond           `yaml:"respond"`
+}
+
+// Respond is the answer to a handshake. Text from the request is echoed only
+// when it is a short token, and only as text/plain.
+type Respond struct {
+	Status int    `yaml:"status"` // 0: 200
+	Text   Source `yaml:"text"`   // the text to echo, "" for an empty answer
+}
+
+// Trigger is what is known of an event that a provider can send.
+type Trigger struct {
+	Name    string   `yaml:"-"`
+	Summary string   `yaml:"summary"`
+	Docs    string   `yaml:"docs"`
+	Scopes  []string `yaml:"scopes"`
+	Schema  *Schema  `yaml:"schema"` // JSON Schema of the payload, as far as promised
+}
