@@ -219,6 +219,9 @@ func (e *Event) check() error {
 
 // lookup reads a header whatever its case: NATS keeps the case of the sender.
 func lookup(h nats.Header, name string) string {
+	if v := h.Get(name); v != "" {
+		return v
+	}
 	for k, v := range h {
 		if len(v) > 0 && strings.EqualFold(k, name) {
 			return v[0]

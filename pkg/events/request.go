@@ -30,6 +30,9 @@ const (
 	// subject the request is refused: the subject says who asks.
 	HeaderUser   = "Plugfn-User"
 	HeaderAction = "Plugfn-Action"
+
+	// HeaderReason says, on a dead letter, why it was given up.
+	HeaderReason = "Plugfn-Reason"
 )
 
 // Delivery is what a caller prefers for a write whose outcome cannot be known.
@@ -131,7 +134,7 @@ func ParseActionRequest(subject string, header nats.Header, body []byte) (Action
 		Delivery:     p.delivery(),
 		Cache:        p.duration(HeaderCache),
 		Reply:        p.reply(),
-		TraceParent:  header.Get(HeaderTraceParent),
+		TraceParent:  lookup(header, HeaderTraceParent),
 		Params:       body,
 	}
 	if r.Provider, ok = Untoken(parts[1]); !ok {
@@ -161,7 +164,7 @@ func (p *requestParser) fail(name string, format string, args ...any) {
 // full completes a hashed token from its header and refuses a header that says
 // something else than the subject.
 func (p *requestParser) full(name, token string, encode func(string) string, decode func(string) (string, bool)) string {
-	value := p.header.Get(name)
+	value := lookup(p.header, name)
 	if value == "" {
 		s, ok := decode(token)
 		if !ok {
@@ -179,7 +182,7 @@ func (p *requestParser) full(name, token string, encode func(string) string, dec
 }
 
 func (p *requestParser) text(name string, limit int) string {
-	v := p.header.Get(name)
+	v := lookup(p.header, name)
 	if len(v) > limit {
 		p.fail(name, "longer than %d bytes", limit)
 		return ""
@@ -188,7 +191,7 @@ func (p *requestParser) text(name string, limit int) string {
 }
 
 func (p *requestParser) duration(name string) time.Duration {
-	v := p.header.Get(name)
+	v := lookup(p.header, name)
 	if v == "" {
 		return 0
 	}
@@ -209,7 +212,7 @@ func (p *requestParser) duration(name string) time.Duration {
 }
 
 func (p *requestParser) time(name string) time.Time {
-	v := p.header.Get(name)
+	v := lookup(p.header, name)
 	if v == "" {
 		return time.Time{}
 	}
@@ -221,7 +224,7 @@ func (p *requestParser) time(name string) time.Time {
 }
 
 func (p *requestParser) attempts() int {
-	v := p.header.Get(HeaderMaxAttempts)
+	v := lookup(p.header, HeaderMaxAttempts)
 	if v == "" {
 		return 0
 	}
@@ -234,7 +237,7 @@ func (p *requestParser) attempts() int {
 }
 
 func (p *requestParser) delivery() Delivery {
-	switch d := Delivery(p.header.Get(HeaderDelivery)); d {
+	switch d := Delivery(lookup(p.header, HeaderDelivery)); d {
 	case "", AtMostOnce, AtLeastOnce:
 		return d
 	default:
@@ -244,18 +247,20 @@ func (p *requestParser) delivery() Delivery {
 }
 
 func (p *requestParser) reply() string {
-	v := p.header.Get(HeaderReply)
+	v := lookup(p.header, HeaderReply)
 	if v == "" {
 		return ""
 	}
-	if err := checkInbox(v); err != nil {
+	if err := CheckInbox(v); err != nil {
 		p.fail(HeaderReply, "%v", err)
 		return ""
 	}
 	return v
 }
 
-func checkInbox(s string) error {
+// CheckInbox says why a result may not be sent to s: it is not an inbox, or no
+// legal subject.
+func CheckInbox(s string) error {
 	if !strings.HasPrefix(s, InboxPrefix) {
 		return errors.New("must be an inbox (" + InboxPrefix + ".…)")
 	}

@@ -1,0 +1,41 @@
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TESTFLAGS ?=
+BENCHTIME ?= 3s
+LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help dev demo build test test-integration lint fmt bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: build ## build and run everything on this machine; ARGS="..." is passed on
+	bin/plugfn dev $(ARGS)
+
+demo: ## see it work: a small program against a real PlugFn
+	$(GO) run ./examples/demo
+
+build: ## build bin/plugfn
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/plugfn ./cmd/plugfn
+
+test: ## run the tests; TESTFLAGS="-race" is passed on
+	$(GO) test $(TESTFLAGS) ./...
+
+test-integration: ## run the tests that want outside servers as well
+	$(GO) test -tags integration $(TESTFLAGS) ./...
+
+lint: ## check format, vet, lint and the import rule (the first run compiles the linter: minutes)
+	$(LINT) fmt --diff
+	$(GO) vet -tags integration ./...
+	$(LINT) run
+	$(GO) test -run Architecture .
+
+fmt: ## format with gofumpt and goimports
+	$(LINT) fmt
+
+bench: ## run the benchmarks; BENCHTIME=3s
+	$(GO) test -run '^$$' -bench . -benchtime=$(BENCHTIME) -count 1 ./bench/...
+
+clean: ## remove what was built
+	rm -rf bin dist

@@ -1,0 +1,158 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// Credentials finds the connection that a request means and opens its
+// credential. An *events.Error (connection_not_found, connection_ambiguous,
+// needs_reauth) is the request's result; any other error is trouble of ours
+// and the request is tried again.
+type Credentials interface {
+	Credential(ctx context.Context, user, provider, connectionID string) (providers.Credential, error)
+}
+
+// Parking holds a request until its time has come.
+type Parking interface {
+	Park(ctx context.Context, later bus.Later) error
+}
+
+// Config holds what a Service needs.
+type Config struct {
+	Conn        *nats.Conn
+	JetStream   jetstream.JetStream
+	Providers   *providers.Registry
+	Credentials Credentials
+	Parking     Parking
+	Log         zerolog.Logger
+
+	HTTP         *http.Client     // calls the providers; nil: one with bounded connections, no redirects and no proxy
+	Now          func() time.Time // nil: time.Now
+	MaxInFlight  int              // requests worked on at once; 0: 256
+	AckWait      time.Duration    // how long a dead executor holds its requests; 0: 10 s
+	DrainTimeout time.Duration    // how long Run lets the work in hand go on after its context ends; 0: 30 s
+}
+
+// Service executes action requests. Several may run on one bus.
+type Service struct {
+	Config
+}
+
+// New checks cfg and returns a Service that does nothing until Run.
+func New(cfg Config) (*Service, error) {
+	switch {
+	case cfg.Conn == nil || cfg.JetStream == nil:
+		return nil, errors.New("executor: Conn and JetStream are needed")
+	case cfg.Providers == nil:
+		return nil, errors.New("executor: Providers is needed")
+	case cfg.Credentials == nil:
+		return nil, errors.New("executor: Credentials is needed")
+	case cfg.Parking == nil:
+		return nil, errors.New("executor: Parking is needed")
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = newClient()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 256
+	}
+	if cfg.AckWait == 0 {
+		cfg.AckWait = 10 * time.Second
+	}
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = 30 * time.Second
+	}
+	return &Service{Config: cfg}, nil
+}
+
+// Run executes requests until ctx ends and the work in hand is done. It returns
+// an error only when it cannot go on.
+func (s *Service) Run(ctx context.Context) error {
+	kv, err := s.JetStream.KeyValue(ctx, bus.BucketJournal)
+	if err != nil {
+		return fmt.Errorf("executor: opening the journal: %w", err)
+	}
+	work, stop := outlive(ctx, s.DrainTimeout)
+	defer stop()
+	w := &worker{Service: s, journal: journal{kv: kv, now: s.Now}, work: work}
+
+	subscriber, err := events.NewSubscriber(events.SubscriberConfig{
+		JetStream:    s.JetStream,
+		Stream:       events.StreamActions,
+		Durable:      "executor",
+		MaxInFlight:  s.MaxInFlight,
+		AckWait:      s.AckWait,
+		NakDelay:     func(deliveries uint64) time.Duration { return backoff(deliveries) },
+		CloseTimeout: s.DrainTimeout + 5*time.Second,
+		Log:          s.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("executor: %w", err)
+	}
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.DrainTimeout + 10*time.Second}, watermill.NopLogger{})
+	if err != nil {
+		return fmt.Errorf("executor: %w", err)
+	}
+	router.AddConsumerHandler("executor", events.PrefixAction+">", subscriber, w.handle)
+
+	calls, err := serveCalls(s)
+	if err != nil {
+		return fmt.Errorf("executor: serving calls: %w", err)
+	}
+	defer calls.stop()
+	if err := router.Run(ctx); err != nil {
+		return fmt.Errorf("executor: %w", err)
+	}
+	return nil
+}
+
+// outlive returns a context that ends d after ctx does: the work in hand may
+// finish, but not for ever.
+func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(d, cancel)
+		context.AfterFunc(work, func() { t.Stop() })
+	})
+	return work, func() { stop(); cancel() }
+}
+
+// backoff is how long a request waits after trouble of ours (bus, journal,
+// auth service): 1 s, doubling up to 30 s.
+func backoff(deliveries uint64) time.Duration {
+	return min(time.Second<<min(deliveries-min(deliveries, 1), 5), 30*time.Second)
+}
+
+// newClient is one client for all providers of a process: bounded connections,
+// no redirects (a credential follows none) and no proxy from the environment.
+func newClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
+	t.MaxIdleConns = 512
+	t.MaxIdleConnsPerHost = 64
+	t.MaxConnsPerHost = 128
+	t.IdleConnTimeout = 30 * time.Second
+	t.TLSHandshakeTimeout = 5 * time.Second
+	t.MaxResponseHeaderBytes = 64 << 10
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}

@@ -1,0 +1,92 @@
+package executor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+// journal keeps, per user and request id, how far the request has come. It is
+// advanced by compare-and-swap only, so that of two executors with the same
+// request one goes on and the other learns of it.
+type journal struct {
+	kv  jetstream.KeyValue
+	now func() time.Time
+}
+
+// entry is one request in the journal: sent, then done. A request that was not
+// sent yet has no entry.
+type entry struct {
+	Sequence    uint64         `json:"sequence"` // of the request's message, which is redelivered until it is done
+	Fingerprint string         `json:"fingerprint"`
+	SentAt      time.Time      `json:"sent_at,omitzero"`
+	Result      *events.Result `json:"result,omitempty"` // set: done
+
+	revision uint64 // 0: not in the bucket yet
+}
+
+// errTaken says that another executor advanced the entry first.
+var errTaken = errors.New("journal entry was advanced by another executor")
+
+func (j journal) key(t *task) string { return events.Key(t.UserID, t.ID) }
+
+// load returns the entry of t, nil when there is none.
+func (j journal) load(ctx context.Context, t *task) (*entry, error) {
+	kve, err := j.kv.Get(ctx, j.key(t))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	e := entry{revision: kve.Revision()}
+	if err := json.Unmarshal(kve.Value(), &e); err != nil {
+		return nil, fmt.Errorf("reading the journal: entry %s: %w", kve.Key(), err)
+	}
+	return &e, nil
+}
+
+// save writes e as the successor of the revision it was read at.
+func (j journal) save(ctx context.Context, t *task, e *entry) error {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("writing the journal: %w", err)
+	}
+	var revision uint64
+	if e.revision == 0 {
+		revision, err = j.kv.Create(ctx, j.key(t), body)
+	} else {
+		revision, err = j.kv.Update(ctx, j.key(t), body, e.revision)
+	}
+	if isConflict(err) {
+		return errTaken
+	}
+	if err != nil {
+		return fmt.Errorf("writing the journal: %w", err)
+	}
+	e.revision = revision
+	return nil
+}
+
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, jetstream.ErrKeyExists) ||
+		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
+
+// fingerprint tells two requests apart that bear the same id.
+func fingerprint(r *events.ActionRequest) string {
+	h := sha256.New()
+	for _, part := range []string{r.Provider, r.Action, r.ConnectionID, string(r.Params)} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}

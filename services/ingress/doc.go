@@ -1,0 +1,29 @@
+// Package ingress turns webhook deliveries into events.
+//
+// Routes:
+//
+//	POST /webhooks/{provider}   one app's deliveries, for all of its connections
+//
+// Subjects:
+//
+//	plugfn.event.<user>.<provider>.<event>   published: one event per connection of the delivery's
+//	                                         account; user "_" when no connection matches
+//	plugfn.dead.event.>                      published: genuine deliveries that cannot be read
+//
+// What a sender is told:
+//
+//	200  the event is stored by the bus (or was, and this is a repetition)
+//	401  the signature is missing, wrong or stale; no more is said
+//	404  no such provider
+//	405  not a POST
+//	413  the body is larger than the pack allows
+//	415  a content type or encoding that the pack does not read
+//	503  with Retry-After: too much work in hand, or the bus does not store
+//
+// 2xx is never said before the bus has acknowledged. A genuine body that cannot
+// be read is kept as a dead letter and answered 200, since sending it again
+// would not help. On the path there is no I/O but the publish: packs and secrets
+// are in memory, the index of accounts is fed by a watch.
+//
+// Allowed imports: pkg, internal; never another service.
+package ingress

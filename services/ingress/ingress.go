@@ -1,0 +1,104 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// Config holds what a Service needs.
+type Config struct {
+	JetStream jetstream.JetStream
+	Providers *providers.Registry
+	Log       zerolog.Logger
+
+	Now         func() time.Time // nil: time.Now
+	MaxInFlight int64            // deliveries worked on at once; 0: 512
+	MaxBytes    int64            // bytes of bodies held at once; 0: 256 MiB
+}
+
+// Service receives deliveries. Several may run on one bus.
+type Service struct {
+	Config
+	places  *semaphore.Weighted // one each delivery
+	bytes   *semaphore.Weighted // its body
+	index   *index
+	refused zerolog.Logger // sampled: whoever sends rubbish must not fill the log
+}
+
+// New checks cfg and returns a Service that does nothing until Run.
+func New(cfg Config) (*Service, error) {
+	switch {
+	case cfg.JetStream == nil:
+		return nil, errors.New("ingress: JetStream is needed")
+	case cfg.Providers == nil:
+		return nil, errors.New("ingress: Providers is needed")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 512
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 256 << 20
+	}
+	return &Service{
+		Config:  cfg,
+		places:  semaphore.NewWeighted(cfg.MaxInFlight),
+		bytes:   semaphore.NewWeighted(cfg.MaxBytes),
+		index:   newIndex(),
+		refused: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
+	}, nil
+}
+
+// Mount registers the routes on mux. Deliveries are answered 503 until Run has
+// learned which connections there are.
+func (s *Service) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("/webhooks/{provider}", s.receive)
+}
+
+// Ready says why deliveries are not accepted yet, nil when they are.
+func (s *Service) Ready(context.Context) error {
+	if !s.index.loaded.Load() {
+		return errors.New("ingress: the index of connections is not loaded yet")
+	}
+	return nil
+}
+
+// Run keeps the index of connections up to date until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	for _, name := range s.Unsecured() {
+		s.Log.Warn().Str("provider", name).Msg("no webhook secret: all deliveries are refused")
+	}
+	kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
+	if err != nil {
+		return fmt.Errorf("ingress: opening the connections: %w", err)
+	}
+	if err := s.index.follow(ctx, kv); err != nil {
+		return fmt.Errorf("ingress: %w", err)
+	}
+	return nil
+}
+
+// Unsecured lists the providers whose deliveries are all refused, because the
+// operator has set no secret to verify them with.
+func (s *Service) Unsecured() []string {
+	var names []string
+	for _, name := range s.Providers.Names() {
+		pack, _ := s.Providers.Pack(name)
+		if pack.Webhooks != nil && len(s.Providers.App(name).WebhookSecrets) == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}

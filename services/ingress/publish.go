@@ -1,0 +1,113 @@
+package ingress
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// appEndpoint stands for the provider's one app-level endpoint.
+const appEndpoint = "_"
+
+// publish stores one event per connection of the delivery's account, or one for
+// nobody.
+func (s *Service) publish(ctx context.Context, pack *providers.Pack, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized) answer {
+	owners := s.index.owners(pack.Name, n.Account)
+	if len(owners) == 0 {
+		owners = []owner{{}}
+	}
+	for i, o := range owners {
+		if err := s.store(ctx, eventMsg(pack, d, verdict, n, o)); err != nil {
+			s.Log.Error().Err(err).Str("provider", pack.Name).Str("delivery", n.ID).Int("stored", i).Int("of", len(owners)).Msg("event not stored")
+			return refuse(http.StatusServiceUnavailable, "bus does not store")
+		}
+	}
+	return answer{status: http.StatusOK, delivery: n.ID, event: n.Name, published: len(owners)}
+}
+
+func eventMsg(pack *providers.Pack, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized, o owner) *nats.Msg {
+	e := events.Event{
+		ID:              n.ID,
+		Source:          "/plugfn/" + pack.Name + "/" + appEndpoint + "/" + events.Token(o.connection),
+		Type:            n.Type,
+		Subject:         n.Subject,
+		Time:            n.Time,
+		DataContentType: n.ContentType,
+		UserID:          o.user,
+		ConnectionID:    o.connection,
+		Provider:        pack.Name,
+		EventName:       n.Name,
+		Verified:        verdict.Level,
+		Account:         n.Account,
+		PartitionKey:    n.PartitionKey,
+		Extensions:      n.Headers,
+		Data:            d.Body,
+	}
+	if e.Time.IsZero() {
+		e.Time = d.ReceivedAt
+	}
+	msg := e.Msg(events.EventSubject(o.user, pack.Name, n.Name))
+	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(pack.Name, appEndpoint, n.ID, o.connection))
+	return msg
+}
+
+// keep stores a genuine delivery that cannot be read, for a person to look at.
+func (s *Service) keep(ctx context.Context, pack *providers.Pack, d *providers.Delivery, cause error) answer {
+	sum := sha256.Sum256(d.Body)
+	id := "sha256-" + base64.RawURLEncoding.EncodeToString(sum[:])
+	e := events.Event{
+		ID: id, Source: "/plugfn/" + pack.Name + "/" + appEndpoint + "/" + events.NoUser,
+		Type: "dev.plugfn.delivery.unparsed", Time: d.ReceivedAt, Provider: pack.Name,
+		DataContentType: d.Header.Get("Content-Type"), Data: d.Body,
+	}
+	dead := e.Msg(events.DeadSubject("event", "", pack.Name, "unparsed"))
+	dead.Header.Set(events.HeaderReason, cause.Error())
+	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(pack.Name, appEndpoint, id, ""))
+	if err := s.store(ctx, dead); err != nil {
+		s.Log.Error().Err(err).Str("provider", pack.Name).Msg("unreadable delivery not stored")
+		return refuse(http.StatusServiceUnavailable, "bus does not store")
+	}
+	s.Log.Warn().Str("provider", pack.Name).Int("bytes", len(d.Body)).Msg("unreadable delivery kept as dead letter")
+	return answer{status: http.StatusOK, event: "unparsed", published: 1}
+}
+
+// store publishes msg and waits until the bus has it. A repetition of what the
+// bus has is a success.
+func (s *Service) store(ctx context.Context, msg *nats.Msg) error {
+	for {
+		_, err := s.JetStream.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || api.ErrorCode != errInProcess {
+			return err
+		}
+		// The same id is being stored at this moment: look again whether it was.
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the same delivery to be stored: %w", ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// errInProcess is nats-server's JSStreamDuplicateMessageConflict.
+const errInProcess jetstream.ErrorCode = 10158
+
+// dedupeID is the Nats-Msg-Id of a delivery for one connection. Deduplication
+// is stream-wide, so the id holds everything that tells deliveries apart.
+func dedupeID(provider, endpoint, delivery, connection string) string {
+	h := sha256.New()
+	for _, part := range []string{provider, endpoint, delivery, connection} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return "i1:" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+}

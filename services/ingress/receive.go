@@ -1,0 +1,148 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// receive answers one request to /webhooks/{provider}.
+func (s *Service) receive(w http.ResponseWriter, r *http.Request) {
+	pack, ok := s.Providers.Pack(r.PathValue("provider"))
+	if !ok || pack.Webhooks == nil {
+		http.Error(w, "not found", http.StatusNotFound)
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	started := s.Now()
+	a := s.take(w, r, pack, started)
+	if a.status >= 400 {
+		s.refused.Warn().Str("provider", pack.Name).Int("status", a.status).Str("reason", a.reason).
+			Int64("bytes", r.ContentLength).Msg("delivery refused")
+	} else {
+		s.Log.Debug().Str("provider", pack.Name).Str("delivery", a.delivery).Str("event", a.event).Int("events", a.published).
+			Dur("took", s.Now().Sub(started)).Msg("delivery stored")
+	}
+	a.write(w)
+}
+
+// answer is what a sender is told, and for the log what was done.
+type answer struct {
+	status int
+	body   []byte // as text/plain; empty: the status text for an error, nothing for a success
+
+	reason          string // of a refusal; never told to the sender
+	delivery, event string
+	published       int
+}
+
+func refuse(status int, reason string) answer { return answer{status: status, reason: reason} }
+
+func (a answer) write(w http.ResponseWriter) {
+	h := w.Header()
+	if a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests {
+		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) //nolint:gosec // spreads the senders, protects nothing
+	}
+	body := a.body
+	if a.status >= 400 {
+		body = []byte(strings.ToLower(http.StatusText(a.status)) + "\n")
+	}
+	if len(body) > 0 {
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'")
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(body)
+}
+
+// take admits, reads and settles one delivery.
+func (s *Service) take(w http.ResponseWriter, r *http.Request, pack *providers.Pack, now time.Time) answer {
+	if err := s.Ready(r.Context()); err != nil {
+		return refuse(http.StatusServiceUnavailable, "starting")
+	}
+	if !s.places.TryAcquire(1) {
+		return refuse(http.StatusServiceUnavailable, "too many deliveries in hand")
+	}
+	defer s.places.Release(1)
+	limit := pack.Webhooks.BodyLimit()
+	if r.ContentLength > limit {
+		return refuse(http.StatusRequestEntityTooLarge, "body too large")
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return refuse(http.StatusUnsupportedMediaType, "content encoding")
+	}
+	reserved := r.ContentLength
+	if reserved < 0 {
+		reserved = limit
+	}
+	if !s.bytes.TryAcquire(reserved) {
+		return refuse(http.StatusServiceUnavailable, "too many bytes in hand")
+	}
+	defer s.bytes.Release(reserved)
+	body, err := readBody(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return refuse(http.StatusRequestEntityTooLarge, "body too large")
+	case err != nil:
+		return refuse(http.StatusBadRequest, "body broke off")
+	}
+	return s.settle(r.Context(), pack, &providers.Delivery{
+		Method: r.Method, URL: r.URL, Header: r.Header, Body: body, ReceivedAt: now,
+	})
+}
+
+// readBody reads the body once, into a buffer of its announced size.
+func readBody(r io.Reader, announced int64) ([]byte, error) {
+	if announced >= 0 {
+		body := make([]byte, announced)
+		_, err := io.ReadFull(r, body)
+		return body, err
+	}
+	var b bytes.Buffer
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
+}
+
+// settle verifies a delivery and stores what it says.
+func (s *Service) settle(ctx context.Context, pack *providers.Pack, d *providers.Delivery) answer {
+	verdict, err := pack.Webhooks.Verify(d, s.Providers.App(pack.Name).WebhookSecrets)
+	var unverified *providers.VerifyError
+	if errors.As(err, &unverified) {
+		return refuse(http.StatusUnauthorized, unverified.Reason)
+	}
+	if err != nil {
+		return refuse(http.StatusUnauthorized, "unverified")
+	}
+	// The bus has to answer before the sender gives up on us.
+	ctx, cancel := context.WithTimeout(ctx, pack.Webhooks.AckLimit()*4/5)
+	defer cancel()
+	reading, err := pack.Webhooks.Read(d)
+	if errors.Is(err, providers.ErrContentType) {
+		return refuse(http.StatusUnsupportedMediaType, "content type")
+	}
+	if err != nil {
+		return s.keep(ctx, pack, d, err)
+	}
+	if reply, ok := reading.Handshake(); ok {
+		return answer{status: reply.Status, body: reply.Body, event: "handshake"}
+	}
+	event, err := reading.Event()
+	if err != nil {
+		return s.keep(ctx, pack, d, err)
+	}
+	return s.publish(ctx, pack, d, verdict, event)
+}
