@@ -16,7 +16,7 @@ import (
 // result stands and this one is dropped.
 func (w *worker) conclude(ctx context.Context, t *task, e *entry, r *events.Result) error {
 	if e == nil {
-		e = &entry{Sequence: t.sequence, Fingerprint: fingerprint(&t.ActionRequest)}
+		e = &entry{Sequence: t.sequence, Fingerprint: t.fingerprint}
 	}
 	e.Result = r
 	err := w.journal.save(ctx, t, e)

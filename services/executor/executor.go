@@ -96,10 +96,10 @@ func (s *Service) Run(ctx context.Context) error {
 	subscriber, err := events.NewSubscriber(events.SubscriberConfig{
 		JetStream:    s.JetStream,
 		Stream:       events.StreamActions,
-		Durable:      "executor",
+		Durable:      func(string) string { return "executor" },
 		MaxInFlight:  s.MaxInFlight,
 		AckWait:      s.AckWait,
-		NakDelay:     func(deliveries uint64) time.Duration { return backoff(deliveries) },
+		NakDelay:     backoff,
 		CloseTimeout: s.DrainTimeout + 5*time.Second,
 		Log:          s.Log,
 	})
@@ -117,7 +117,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("executor: serving calls: %w", err)
 	}
 	defer calls.stop()
-	if err := router.Run(ctx); err != nil {
+	if err := router.Run(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("executor: %w", err)
 	}
 	return nil

@@ -15,40 +15,37 @@ type task struct {
 	events.ActionRequest
 	subject     string
 	header      nats.Header
+	fingerprint string // of the request as it was sent, before a connection was chosen for it
 	sequence    uint64
 	redelivered bool
 	explicitID  bool // the caller chose the id, so it may have been used before
 	startedAt   time.Time
 }
 
-// newTask reads a request. With an error the task still tells who asked for
-// what, as far as it could be read.
+// newTask reads a request. With an *events.Error the task still tells who asked
+// for what, as far as it could be read; any other error means that the message
+// did not come from a stream.
 func newTask(msg *message.Message, now time.Time) (*task, error) {
-	header := nats.Header{}
-	for name, value := range msg.Metadata {
-		header[name] = []string{value}
+	received, err := events.ReceivedOf(msg)
+	if err != nil {
+		return nil, err
 	}
-	subject := msg.Metadata.Get(events.MetaSubject)
-	request, err := events.ParseActionRequest(subject, header, msg.Payload)
-	t := &task{ActionRequest: request, subject: subject, header: header, startedAt: now}
-	t.sequence, _ = strconv.ParseUint(msg.Metadata.Get(events.MetaSequence), 10, 64)
-	deliveries, _ := strconv.ParseUint(msg.Metadata.Get(events.MetaDeliveries), 10, 64)
-	t.redelivered = deliveries > 1
-	t.explicitID = t.ID != ""
+	header := events.HeaderOf(msg)
+	request, err := events.ParseActionRequest(received.Subject, header, msg.Payload)
+	t := &task{
+		ActionRequest: request, subject: received.Subject, header: header, startedAt: now,
+		fingerprint: fingerprint(&request), sequence: received.Sequence, redelivered: received.Deliveries > 1, explicitID: request.ID != "",
+	}
 	if !t.explicitID {
-		t.ID = derivedID(t.sequence, msg.Metadata.Get(events.MetaTimestamp))
+		t.ID = derivedID(received)
 	}
 	return t, err
 }
 
 // derivedID is the id of a request without one: the same at each redelivery,
 // and another one if the stream is ever made anew and counts from 1 again.
-func derivedID(sequence uint64, stored string) string {
-	at, err := time.Parse(time.RFC3339Nano, stored)
-	if err != nil {
-		return "seq-" + strconv.FormatUint(sequence, 10)
-	}
-	return "seq-" + strconv.FormatUint(sequence, 10) + "-" + strconv.FormatInt(at.UnixMilli(), 36)
+func derivedID(r events.Received) string {
+	return "seq-" + strconv.FormatUint(r.Sequence, 10) + "-" + strconv.FormatInt(r.Time.UnixMilli(), 36)
 }
 
 // result starts the result of t.

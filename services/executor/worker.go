@@ -64,7 +64,7 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 	if err != nil {
 		return err
 	}
-	return w.perform(ctx, t, plan, credential, &entry{Sequence: t.sequence, Fingerprint: fingerprint(&t.ActionRequest)})
+	return w.perform(ctx, t, plan, credential, &entry{Sequence: t.sequence, Fingerprint: t.fingerprint})
 }
 
 // known looks into the journal where it may hold t already.
@@ -74,6 +74,9 @@ func (w *worker) known(ctx context.Context, t *task) (*entry, error) {
 	}
 	return w.journal.load(ctx, t)
 }
+
+// maxAhead bounds Plugfn-Not-Before.
+const maxAhead = 366 * 24 * time.Hour
 
 // plan is what a request means.
 type plan struct {
@@ -98,6 +101,9 @@ func (w *worker) plan(t *task, invalid *events.Error) (plan, *events.Error) {
 		return plan{}, asError(err, events.CodeInvalidParams)
 	}
 	now := w.Now()
+	if t.NotBefore.After(now.Add(maxAhead)) {
+		return plan{}, events.Errorf(events.CodeInvalidParams, "header %s: more than a year ahead", events.HeaderNotBefore)
+	}
 	if !t.Deadline.IsZero() && (now.After(t.Deadline) || t.NotBefore.After(t.Deadline)) {
 		return plan{}, events.Errorf(events.CodeTimeout, "the deadline %s is before the first attempt", t.Deadline.UTC().Format(time.RFC3339))
 	}
@@ -115,7 +121,7 @@ func meant(nearest string) string {
 func (w *worker) park(ctx context.Context, t *task) error {
 	t.header.Set(events.HeaderID, t.ID)
 	err := w.Parking.Park(ctx, bus.Later{
-		Kind: "action", User: t.UserID, ID: t.ID, At: t.NotBefore,
+		Kind: bus.KindAction, User: t.UserID, ID: t.ID, At: t.NotBefore,
 		Target: t.subject, Header: t.header, Data: t.Params,
 	})
 	if err != nil {
@@ -176,7 +182,7 @@ func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Crede
 
 // resume goes on with a request that the journal knows.
 func (w *worker) resume(ctx context.Context, t *task, e *entry) error {
-	if e.Fingerprint != fingerprint(&t.ActionRequest) {
+	if e.Fingerprint != t.fingerprint {
 		return w.refuseReuse(ctx, t)
 	}
 	if e.Result != nil {

@@ -3,6 +3,7 @@ package ingress
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -58,7 +59,7 @@ func (x *index) follow(ctx context.Context, kv jetstream.KeyValue) error {
 				if ctx.Err() != nil {
 					return nil
 				}
-				return fmt.Errorf("watching connections: the watch ended: %w", watcher.Error())
+				return errors.New("watching connections: the watch ended")
 			case entry == nil:
 				x.loaded.Store(true)
 			default:

@@ -77,7 +77,7 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, pack *providers.P
 		return refuse(http.StatusServiceUnavailable, "too many deliveries in hand")
 	}
 	defer s.places.Release(1)
-	limit := pack.Webhooks.BodyLimit()
+	limit := bodyLimit(pack)
 	if r.ContentLength > limit {
 		return refuse(http.StatusRequestEntityTooLarge, "body too large")
 	}
@@ -105,6 +105,13 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, pack *providers.P
 	})
 }
 
+// maxStored is the largest body that one message of the bus carries beside its
+// headers. A larger one cannot be stored, so it is refused rather than lost.
+const maxStored = 960 << 10
+
+// bodyLimit is how many bytes a delivery of pack may have.
+func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxBody), maxStored) }
+
 // readBody reads the body once, into a buffer of its announced size.
 func readBody(r io.Reader, announced int64) ([]byte, error) {
 	if announced >= 0 {
@@ -128,7 +135,7 @@ func (s *Service) settle(ctx context.Context, pack *providers.Pack, d *providers
 		return refuse(http.StatusUnauthorized, "unverified")
 	}
 	// The bus has to answer before the sender gives up on us.
-	ctx, cancel := context.WithTimeout(ctx, pack.Webhooks.AckLimit()*4/5)
+	ctx, cancel := context.WithTimeout(ctx, pack.Webhooks.AckWithin*4/5)
 	defer cancel()
 	reading, err := pack.Webhooks.Read(d)
 	if errors.Is(err, providers.ErrContentType) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -17,9 +16,16 @@ import (
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
+// Firings is where the firings come from.
+type Firings interface {
+	// Moved removes a firing that has reached its target.
+	Moved(ctx context.Context, sequence uint64) error
+}
+
 // Config holds what a Service needs.
 type Config struct {
 	JetStream jetstream.JetStream
+	Firings   Firings
 	Log       zerolog.Logger
 
 	MaxInFlight  int           // firings moved at once; 0: 64
@@ -34,8 +40,8 @@ type Service struct {
 
 // New checks cfg and returns a Service that does nothing until Run.
 func New(cfg Config) (*Service, error) {
-	if cfg.JetStream == nil {
-		return nil, errors.New("scheduler: JetStream is needed")
+	if cfg.JetStream == nil || cfg.Firings == nil {
+		return nil, errors.New("scheduler: JetStream and Firings are needed")
 	}
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 64
@@ -52,14 +58,10 @@ func New(cfg Config) (*Service, error) {
 // Run moves firings until ctx ends and those in hand are moved. It returns an
 // error only when it cannot go on.
 func (s *Service) Run(ctx context.Context) error {
-	stream, err := s.JetStream.Stream(ctx, events.StreamLater)
-	if err != nil {
-		return fmt.Errorf("scheduler: opening the schedules: %w", err)
-	}
 	subscriber, err := events.NewSubscriber(events.SubscriberConfig{
 		JetStream:    s.JetStream,
 		Stream:       events.StreamLater,
-		Durable:      "mover",
+		Durable:      func(string) string { return "mover" },
 		MaxInFlight:  s.MaxInFlight,
 		AckWait:      s.AckWait,
 		NakDelay:     func(uint64) time.Duration { return time.Second },
@@ -73,62 +75,50 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("scheduler: %w", err)
 	}
-	m := mover{Service: s, stream: stream}
-	router.AddConsumerHandler("mover", events.PrefixDue+">", subscriber, m.handle)
-	if err := router.Run(ctx); err != nil {
+	router.AddConsumerHandler("mover", events.PrefixDue+">", subscriber, s.move)
+	if err := router.Run(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("scheduler: %w", err)
 	}
 	return nil
 }
 
-// mover is a Service at work.
-type mover struct {
-	*Service
-	stream jetstream.Stream
-}
-
 // moveTimeout is how long the bus may take to store one message.
 const moveTimeout = 5 * time.Second
 
-// handle is the Watermill handler of a firing: nil acknowledges it, an error
-// has it delivered again.
-func (m mover) handle(msg *message.Message) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(msg.Context()), moveTimeout)
+// move is the Watermill handler of a firing: nil acknowledges it, an error has
+// it delivered again.
+func (s *Service) move(msg *message.Message) error {
+	ctx, cancel := context.WithTimeout(msg.Context(), moveTimeout)
 	defer cancel()
-	header := nats.Header{}
-	for name, value := range msg.Metadata {
-		header[name] = []string{value}
-	}
-	sequence, err := strconv.ParseUint(msg.Metadata.Get(events.MetaSequence), 10, 64)
+	received, err := events.ReceivedOf(msg)
 	if err != nil {
-		return fmt.Errorf("reading a firing's sequence: %w", err)
-	}
-	out := m.target(header, sequence, msg)
-	if _, err := m.JetStream.PublishMsg(ctx, out); err != nil {
-		m.Log.Warn().Err(err).Str("target", out.Subject).Uint64("sequence", sequence).Msg("firing not moved, trying again")
 		return fmt.Errorf("moving a firing: %w", err)
 	}
-	m.Log.Debug().Str("target", out.Subject).Uint64("sequence", sequence).Msg("firing moved")
-	// What was moved need not be kept; left behind it would only take space
-	// until its time to live ends.
-	if err := m.stream.DeleteMsg(ctx, sequence); err != nil {
-		m.Log.Debug().Err(err).Uint64("sequence", sequence).Msg("moved firing not deleted")
+	out := s.forward(received, msg)
+	if _, err := s.JetStream.PublishMsg(ctx, out); err != nil {
+		s.Log.Warn().Err(err).Str("target", out.Subject).Uint64("sequence", received.Sequence).Msg("firing not moved, trying again")
+		return fmt.Errorf("moving a firing: %w", err)
+	}
+	s.Log.Debug().Str("target", out.Subject).Uint64("sequence", received.Sequence).Msg("firing moved")
+	if err := s.Firings.Moved(ctx, received.Sequence); err != nil {
+		// It only takes space, until its time to live ends.
+		s.Log.Debug().Err(err).Uint64("sequence", received.Sequence).Msg("moved firing kept")
 	}
 	return nil
 }
 
-// target makes the message that a firing becomes: the one that was parked, or a
-// dead letter when it names no legal target.
-func (m mover) target(header nats.Header, sequence uint64, msg *message.Message) *nats.Msg {
-	subject, msgID, err := bus.Due(header, sequence)
+// forward makes the message that a firing becomes: the one that was parked, or
+// a dead letter when it is nobody's.
+func (s *Service) forward(received events.Received, msg *message.Message) *nats.Msg {
+	header := events.HeaderOf(msg)
+	firing, err := bus.Due(received.Subject, header, received.Sequence)
 	if err != nil {
-		subject, msgID = events.DeadSubject("action", "", "", "due"), fmt.Sprintf("due:%d", sequence)
-		header.Set(events.HeaderReason, err.Error())
-		m.Log.Warn().Err(err).Uint64("sequence", sequence).Msg("firing without a target")
+		s.Log.Warn().Err(err).Uint64("sequence", received.Sequence).Msg("firing without a target")
+		firing.Target = events.DeadSubject("action", "", "", "due")
+		firing.Header = nats.Header{events.HeaderReason: {"a due message without a legal target"}}
+		firing.ID = fmt.Sprintf("due:%d", received.Sequence)
 	}
-	out := nats.NewMsg(subject)
-	out.Data = msg.Payload
-	out.Header = bus.Forward(header)
-	out.Header.Set(jetstream.MsgIDHeader, msgID)
+	out := &nats.Msg{Subject: firing.Target, Header: firing.Header, Data: msg.Payload}
+	out.Header.Set(jetstream.MsgIDHeader, firing.ID)
 	return out
 }

@@ -1,0 +1,134 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// askTimeout is the longest that a Client waits for an answer.
+const askTimeout = 5 * time.Second
+
+// Client asks the auth service for credentials over the bus. They come sealed
+// to a key that only this Client has. It is safe for concurrent use.
+type Client struct {
+	conn   *nats.Conn
+	pair   nkeys.KeyPair
+	public string
+}
+
+// NewClient makes a Client with a key of its own, in memory only.
+func NewClient(conn *nats.Conn) (*Client, error) {
+	if conn == nil {
+		return nil, errors.New("auth client: conn is needed")
+	}
+	pair, err := nkeys.CreateCurveKeys()
+	if err != nil {
+		return nil, fmt.Errorf("auth client: making a curve key: %w", err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("auth client: making a curve key: %w", err)
+	}
+	return &Client{conn: conn, pair: pair, public: public}, nil
+}
+
+// Credential returns the credential of a user's connection to a provider. An
+// empty connectionID stands for the user's only one.
+//
+// It waits for five seconds, or less if ctx ends before. When ctx ends, the
+// error is that of ctx; every other one is an *events.Error:
+// connection_not_found, connection_ambiguous or needs_reauth, which the user
+// has to settle, invalid_params, or internal, which is retryable and means that
+// the auth service is away or in trouble.
+func (c *Client) Credential(ctx context.Context, user, provider, connectionID string) (providers.Credential, error) {
+	request := tokenRequest{
+		UserID:       user,
+		Provider:     provider,
+		ConnectionID: connectionID,
+		Recipient:    c.public,
+		Nonce:        rand.Text(),
+	}
+	reply, err := c.ask(ctx, request)
+	if err != nil {
+		return providers.Credential{}, err
+	}
+	if reply.Error != nil {
+		return providers.Credential{}, reply.Error
+	}
+	g, err := c.open(request, reply)
+	if err != nil {
+		return providers.Credential{}, err
+	}
+	return providers.Credential{
+		Auth:         g.Auth,
+		Token:        providers.NewSecret([]byte(g.Token)),
+		ConnectionID: g.ConnectionID,
+		Version:      g.Version,
+	}, nil
+}
+
+func (c *Client) ask(ctx context.Context, request tokenRequest) (tokenReply, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return tokenReply{}, fmt.Errorf("encoding the token request: %w", err)
+	}
+	waiting, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	msg, err := c.conn.RequestWithContext(waiting, subjectToken, body)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return tokenReply{}, fmt.Errorf("asking the auth service for a credential: %w", ctx.Err())
+	case errors.Is(err, nats.ErrNoResponders):
+		return tokenReply{}, events.Errorf(events.CodeInternal, "auth service is not running")
+	case waiting.Err() != nil:
+		return tokenReply{}, events.Errorf(events.CodeInternal, "auth service did not answer within %s: it is overloaded, or this client may not ask it", askTimeout)
+	default:
+		return tokenReply{}, events.Errorf(events.CodeInternal, "auth service cannot be asked: %v", err)
+	}
+	var reply tokenReply
+	if err := json.Unmarshal(msg.Data, &reply); err != nil {
+		return tokenReply{}, errStrange("it is not JSON of the known form")
+	}
+	return reply, nil
+}
+
+// open unseals the grant of a reply. Nothing outside of the seal counts.
+func (c *Client) open(request tokenRequest, reply tokenReply) (grant, error) {
+	if len(reply.Sender) != curveKeySize { // nkeys trusts the length of what it decodes
+		return grant{}, errStrange("its sender is no curve key")
+	}
+	plain, err := c.pair.Open(reply.Sealed, reply.Sender)
+	if err != nil {
+		return grant{}, errStrange("it is not sealed to this client")
+	}
+	defer clear(plain)
+	var g grant
+	if err := json.Unmarshal(plain, &g); err != nil || g.Token == "" || g.ConnectionID == "" {
+		return grant{}, errStrange("there is no credential in it")
+	}
+	if g.Nonce != request.Nonce || g.UserID != request.UserID || g.Provider != request.Provider {
+		return grant{}, errStrange("it answers another request")
+	}
+	if request.ConnectionID != "" && g.ConnectionID != request.ConnectionID {
+		return grant{}, errStrange("it is for another connection")
+	}
+	if g.ConnectionID != reply.ConnectionID || g.Auth != reply.Auth || g.Version != reply.Version {
+		return grant{}, errStrange("what it says in the clear is not what is sealed")
+	}
+	return g, nil
+}
+
+func errStrange(why string) error {
+	return events.Errorf(events.CodeInternal, "the reply of the auth service was refused: %s", why)
+}

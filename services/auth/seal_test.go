@@ -1,0 +1,65 @@
+package auth
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+func TestAssociatedDataIsInjective(t *testing.T) {
+	// Few different bytes, those of the format among them, make collisions likely.
+	part := rapid.StringOfN(rapid.SampledFrom([]rune("a1:|")), 0, 6, -1)
+	parts := rapid.SliceOfN(part, 0, 4)
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := parts.Draw(t, "a"), parts.Draw(t, "b")
+		same := string(associatedData(a...)) == string(associatedData(b...))
+		if same != slices.Equal(a, b) {
+			t.Errorf("%q and %q give %q and %q", a, b, associatedData(a...), associatedData(b...))
+		}
+	})
+}
+
+func TestAssociatedDataIsStable(t *testing.T) {
+	const want = "plugfn/v1|3:a|b|0:|5:con_1|10:credential" // what is stored opens with this and nothing else
+	if got := string(associatedData("a|b", "", "con_1", "credential")); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestACredentialOpensOnlyInItsPlace(t *testing.T) {
+	r := newRig(t)
+	home := events.Connection{UserID: "u1", Provider: "github", ID: "con_1"}
+	sealed, err := r.cfg.Keys.sealCredential(home, secret("ghp_1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token, err := r.cfg.Keys.openCredential(home, sealed); err != nil || !token.Equal(secret("ghp_1")) {
+		t.Fatalf("at home: %v", err)
+	}
+	tests := map[string]events.Connection{
+		"another user":       {UserID: "u2", Provider: "github", ID: "con_1"},
+		"another provider":   {UserID: "u1", Provider: "slack", ID: "con_1"},
+		"another connection": {UserID: "u1", Provider: "github", ID: "con_2"},
+		"moved boundary":     {UserID: "u1|6:github", Provider: "", ID: "con_1"},
+	}
+	for name, place := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := r.cfg.Keys.openCredential(place, sealed); err == nil {
+				t.Error("opened")
+			}
+		})
+	}
+	if _, err := r.cfg.Keys.primitive.Decrypt(sealed, place(home, "another field")); err == nil {
+		t.Error("opened in another field")
+	}
+	for i := range sealed {
+		changed := slices.Clone(sealed)
+		changed[i] ^= 1
+		if _, err := r.cfg.Keys.openCredential(home, changed); err == nil {
+			t.Errorf("opened with byte %d changed", i)
+		}
+	}
+}

@@ -1,0 +1,349 @@
+package executor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+func TestRepeatedRequestsAreExecutedOnce(t *testing.T) {
+	s := tell(t, nil)
+	s.start()
+	const ids, repeats = 20, 5
+	for range repeats {
+		for i := range ids {
+			s.request(events.ActionRequest{ID: fmt.Sprint("r", i), Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
+		}
+	}
+	s.results(ids)
+	if n := s.provider.count(); n != ids {
+		t.Errorf("provider was called %d times, want %d", n, ids)
+	}
+}
+
+func TestSameIDOfAnotherUserIsAnotherRequest(t *testing.T) {
+	s := tell(t, nil)
+	s.start()
+	for _, user := range []string{"u1", "u2"} {
+		s.request(events.ActionRequest{ID: "r1", UserID: user, Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
+	}
+	s.results(2)
+	if n := s.provider.count(); n != 2 {
+		t.Errorf("provider was called %d times, want 2", n)
+	}
+}
+
+func TestRepeatedCallsAllGetTheOneResult(t *testing.T) {
+	s := tell(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(300 * time.Millisecond)
+		_, _ = io.WriteString(w, `{"n":1}`)
+	})
+	s.start()
+	msg := (&events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)}).
+		Msg(events.CallSubject("u1", "fake", "things.create"))
+	s.eventually("the call service", s.served)
+	replies := make(chan events.Result, 3)
+	for range cap(replies) {
+		go func() {
+			reply, err := s.app.RequestMsg(&nats.Msg{Subject: msg.Subject, Header: msg.Header, Data: msg.Data}, 15*time.Second)
+			if err != nil {
+				t.Error(err)
+				replies <- events.Result{}
+				return
+			}
+			r, _ := events.ParseResult(reply.Data)
+			replies <- r
+		}()
+	}
+	for range cap(replies) {
+		if r := <-replies; r.ID != "r1" || r.Outcome != events.Succeeded || string(r.Data) != `{"n":1}` {
+			t.Errorf("reply %+v", r)
+		}
+	}
+	s.results(1)
+	if n := s.provider.count(); n != 1 {
+		t.Errorf("provider was called %d times, want 1", n)
+	}
+}
+
+// served reports whether somebody serves calls.
+func (s *story) served() bool {
+	_, err := s.app.Request("$SRV.PING.plugfn-executor", nil, time.Second)
+	return err == nil
+}
+
+func TestIDReusedForAnotherRequest(t *testing.T) {
+	s := tell(t, nil)
+	s.start()
+	s.request(events.ActionRequest{ID: "r1", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
+	s.results(1)
+	msg := (&events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: "things.create", Params: json.RawMessage(`{"title":"b"}`)}).
+		Msg(events.CallSubject("u1", "fake", "things.create"))
+	reply, err := s.app.RequestMsg(msg, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := events.ParseResult(reply.Data); r.Error == nil || r.Error.Code != events.CodeInvalidParams || !strings.Contains(r.Error.Message, "used before") {
+		t.Errorf("reply %s", reply.Data)
+	}
+	s.results(1)
+	dead, err := s.bus.JetStream().Stream(t.Context(), events.StreamDead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := dead.GetLastMsgForSubject(t.Context(), "plugfn.dead.action.u1.fake.things.create")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(kept.Data) != `{"title":"b"}` || kept.Header.Get(events.HeaderReason) == "" {
+		t.Errorf("dead letter %s %v", kept.Data, kept.Header)
+	}
+	if n := s.provider.count(); n != 1 {
+		t.Errorf("provider was called %d times, want 1", n)
+	}
+}
+
+// An executor that dies after it noted "sent" leaves the entry behind and its
+// message is delivered again.
+func TestRecovery(t *testing.T) {
+	tests := []struct {
+		action  string
+		outcome events.Outcome
+		calls   int
+	}{
+		{"things.create", events.Unknown, 0},
+		{"things.put", events.Succeeded, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.action, func(t *testing.T) {
+			s := tell(t, nil)
+			request := events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: tt.action, Params: json.RawMessage(`{"title":"a"}`)}
+			sequence := s.request(request)
+			kv, err := s.bus.JetStream().KeyValue(t.Context(), bus.BucketJournal)
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := journal{kv: kv, now: time.Now}
+			left := &entry{Sequence: sequence, Fingerprint: fingerprint(&request), SentAt: time.Now()}
+			if err := j.save(t.Context(), &task{ActionRequest: request}, left); err != nil {
+				t.Fatal(err)
+			}
+			s.start()
+			r := s.results(1)[0]
+			if r.Outcome != tt.outcome {
+				t.Errorf("got %+v, %v", r, r.Error)
+			}
+			if n := s.provider.count(); n != tt.calls {
+				t.Errorf("provider was called %d times, want %d", n, tt.calls)
+			}
+		})
+	}
+}
+
+// An executor that comes back from the dead finds its claim taken.
+func TestFrozenExecutorDropsItsResult(t *testing.T) {
+	s := tell(t, nil)
+	kv, err := s.bus.JetStream().KeyValue(t.Context(), bus.BucketJournal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := New(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &worker{Service: service, journal: journal{kv: kv, now: time.Now}, work: t.Context()}
+	tk := &task{ActionRequest: events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)}, sequence: 7, fingerprint: "f"}
+	frozen := &entry{Sequence: 7, Fingerprint: "f", SentAt: time.Now()}
+	if err := w.journal.save(t.Context(), tk, frozen); err != nil {
+		t.Fatal(err)
+	}
+	other, err := w.journal.load(t.Context(), tk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.recover(t.Context(), tk, other); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.conclude(t.Context(), tk, frozen, tk.result(time.Now(), events.Succeeded)); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := s.bus.JetStream().Stream(t.Context(), events.StreamResults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(info.State.Subjects) != 1 || info.State.Subjects["plugfn.result.u1.fake.unknown.r1"] != 1 {
+		t.Errorf("results %v, want the one that the successor published", info.State.Subjects)
+	}
+}
+
+func TestStopLetsTheWorkInHandFinish(t *testing.T) {
+	called := make(chan struct{})
+	s := tell(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(called)
+		time.Sleep(300 * time.Millisecond)
+		_, _ = io.WriteString(w, `{}`)
+	})
+	s.start()
+	s.request(events.ActionRequest{Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
+	<-called
+	s.stop()
+	if r := s.results(1)[0]; r.Outcome != events.Succeeded {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestStopDoesNotWaitForEver(t *testing.T) {
+	hang := make(chan struct{})
+	called := make(chan struct{}, 2)
+	s := tell(t, func(http.ResponseWriter, *http.Request) { called <- struct{}{}; <-hang }, func(c *Config) {
+		c.DrainTimeout = 50 * time.Millisecond
+	})
+	t.Cleanup(func() { close(hang) })
+	s.start()
+	s.request(events.ActionRequest{ID: "r1", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
+	<-called
+	s.stop()
+	s.start() // the next one settles what the first left behind
+	if r := s.results(1)[0]; r.Outcome != events.Unknown || r.Error.Code != events.CodeOutcomeUnknown {
+		t.Errorf("got %+v, %v", r, r.Error)
+	}
+	if n := s.provider.count(); n != 1 {
+		t.Errorf("provider was called %d times, want 1", n)
+	}
+}
+
+func TestCallIsNotAnsweredOutsideAnInbox(t *testing.T) {
+	s := tell(t, nil)
+	s.start()
+	s.eventually("the call service", s.served)
+	victim, err := s.app.SubscribeSync("plugfn.event.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.app.PublishRequest("plugfn.call.u1.fake.things.get", "plugfn.event.u2.fake.forged", []byte(`{"id":"1"}`)); err != nil {
+		t.Fatal(err)
+	}
+	// A good call after it shows that the first was looked at.
+	if _, err := s.app.Request("plugfn.call.u1.fake.things.get", []byte(`{"id":"2"}`), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := victim.NextMsg(50 * time.Millisecond); err == nil {
+		t.Errorf("the executor published to %s for the caller", msg.Subject)
+	}
+	if n := s.provider.count(); n != 1 {
+		t.Errorf("provider was called %d times, want 1", n)
+	}
+}
+
+// tripper is a transport that fails in its own way.
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestPanicEndsAsAResult(t *testing.T) {
+	s := tell(t, nil, func(c *Config) {
+		c.HTTP = &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { panic("secret t0ken") })}
+	})
+	s.start()
+	s.request(events.ActionRequest{Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
+	r := s.results(1)[0]
+	if r.Outcome != events.Failed || r.Error == nil || r.Error.Code != events.CodeInternal || strings.Contains(r.Error.Message, "t0ken") {
+		t.Errorf("got %+v, %v", r, r.Error)
+	}
+}
+
+func TestFailuresOfTheCall(t *testing.T) {
+	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	cut := func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, _ := w.(http.Hijacker).Hijack()
+		conn.Close()
+	}
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	huge := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`)
+	}
+	refused := tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("dial tcp: t0ken refused") })
+	tests := []struct {
+		name    string
+		serve   http.HandlerFunc
+		tripper tripper
+		write   bool
+		outcome events.Outcome
+		code    events.Code
+		sent    int
+	}{
+		{name: "read times out", serve: hang, outcome: events.Failed, code: events.CodeTimeout, sent: 1},
+		{name: "write times out", serve: hang, write: true, outcome: events.Unknown, code: events.CodeOutcomeUnknown, sent: 1},
+		{name: "write is cut", serve: cut, write: true, outcome: events.Unknown, code: events.CodeOutcomeUnknown, sent: 1},
+		{name: "read is cut", serve: cut, outcome: events.Failed, code: events.CodeProviderUnavailable, sent: 1},
+		{name: "write gets 502", serve: status(502), write: true, outcome: events.Unknown, code: events.CodeOutcomeUnknown, sent: 1},
+		{name: "write gets 422", serve: status(422), write: true, outcome: events.Failed, code: events.CodeProviderRejected, sent: 1},
+		{name: "write gets 401", serve: status(401), write: true, outcome: events.Failed, code: events.CodeNeedsReauth, sent: 1},
+		{name: "write gets 429", serve: status(429), write: true, outcome: events.Failed, code: events.CodeRateLimited, sent: 1},
+		{name: "write is not sent", tripper: refused, write: true, outcome: events.Failed, code: events.CodeProviderUnavailable},
+		{name: "read of too much", serve: huge, outcome: events.Failed, code: events.CodeProviderRejected, sent: 1},
+		{name: "write that answers too much", serve: huge, write: true, outcome: events.Succeeded, sent: 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := tell(t, tt.serve, func(c *Config) {
+				if tt.tripper != nil {
+					c.HTTP = &http.Client{Transport: tt.tripper}
+				}
+			})
+			s.start()
+			request := events.ActionRequest{Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), Timeout: 300 * time.Millisecond}
+			if tt.write {
+				request.Action, request.Params = "things.create", json.RawMessage(`{"title":"a"}`)
+			}
+			s.request(request)
+			r := s.results(1)[0]
+			var code events.Code
+			if r.Error != nil {
+				code = r.Error.Code
+				if strings.Contains(r.Error.Message, "t0ken") {
+					t.Errorf("the message tells a secret: %s", r.Error.Message)
+				}
+			}
+			if r.Outcome != tt.outcome || code != tt.code || r.Attempts != tt.sent {
+				t.Errorf("got %s %s after %d attempts (%v), want %s %s after %d", r.Outcome, code, r.Attempts, r.Error, tt.outcome, tt.code, tt.sent)
+			}
+		})
+	}
+}
+
+func TestDeadlineBoundsTheAttempt(t *testing.T) {
+	s := tell(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	s.start()
+	s.request(events.ActionRequest{Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), Deadline: time.Now().Add(300 * time.Millisecond)})
+	if r := s.results(1)[0]; r.Error == nil || r.Error.Code != events.CodeTimeout {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestOutliveEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	work, stop := outlive(ctx, time.Millisecond)
+	defer stop()
+	cancel()
+	<-work.Done()
+}
