@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/services/ingress"
+)
+
+const (
+	webhookSecret  = "It's a Secret to Everybody"
+	webhookClients = 64
+)
+
+// githubBody is an issues.opened delivery of about 8 KiB.
+func githubBody() []byte {
+	text := strings.Repeat("Something does not work as I would expect it to. ", 150)
+	return []byte(fmt.Sprintf(`{"action":"opened","issue":{"number":7,"title":"It broke","body":%q,"updated_at":"2026-01-02T03:04:05Z"},`+
+		`"repository":{"id":1,"full_name":"octo/hello"},"installation":{"id":4242},"sender":{"login":"octocat"}}`, text))
+}
+
+// sender posts signed deliveries, each with its own id.
+type sender struct {
+	client    *http.Client
+	body      []byte
+	signature string
+	next      atomic.Uint64
+}
+
+func newSender(b *testing.B) *sender {
+	mac := hmac.New(sha256.New, []byte(webhookSecret))
+	body := githubBody()
+	mac.Write(body)
+	return &sender{client: newClient(b), body: body, signature: "sha256=" + hex.EncodeToString(mac.Sum(nil))}
+}
+
+func (s *sender) send(b *testing.B, url string) (id string) {
+	id = fmt.Sprint("d-", s.next.Add(1))
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, bytes.NewReader(s.body))
+	if err != nil {
+		b.Error(err)
+		return id
+	}
+	r.Header = http.Header{
+		"Content-Type": {"application/json"}, "X-Github-Event": {"issues"},
+		"X-Github-Delivery": {id}, "X-Hub-Signature-256": {s.signature},
+	}
+	w, err := s.client.Do(r)
+	if err != nil {
+		b.Error(err)
+		return id
+	}
+	_, _ = io.Copy(io.Discard, w.Body)
+	w.Body.Close()
+	if w.StatusCode != http.StatusOK {
+		b.Errorf("status %d", w.StatusCode)
+	}
+	return id
+}
+
+// handMade is the ingress of an afternoon: read, HMAC, publish, answer.
+func handMade(js jetstream.JetStream) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err != nil {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		mac := hmac.New(sha256.New, []byte(webhookSecret))
+		mac.Write(body)
+		given, err := hex.DecodeString(strings.TrimPrefix(r.Header.Get("X-Hub-Signature-256"), "sha256="))
+		if err != nil || !hmac.Equal(given, mac.Sum(nil)) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		msg := &nats.Msg{Subject: "plugfn.event._.github.issues.opened", Data: body, Header: nats.Header{"ce-id": {r.Header.Get("X-GitHub-Delivery")}}}
+		if _, err := js.PublishMsg(r.Context(), msg, jetstream.WithMsgID(r.Header.Get("X-GitHub-Delivery"))); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+}
+
+func serve(b *testing.B, h http.Handler) string {
+	s := httptest.NewServer(h)
+	b.Cleanup(s.Close)
+	return s.URL
+}
+
+// startIngress runs the real service and returns where GitHub's deliveries go.
+func startIngress(b *testing.B, on *bus.Bus) string {
+	b.Helper()
+	packs, err := providers.LoadAll(catalog.FS)
+	if err != nil {
+		b.Fatal(err)
+	}
+	registry, err := providers.NewRegistry(packs, map[string]providers.App{
+		"github": {WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(webhookSecret))}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	service, err := ingress.New(ingress.Config{JetStream: on.JetStream(), Providers: registry})
+	if err != nil {
+		b.Fatal(err)
+	}
+	run(b, service)
+	for service.Ready(context.Background()) != nil {
+		time.Sleep(time.Millisecond)
+	}
+	mux := http.NewServeMux()
+	service.Mount(mux)
+	return serve(b, mux) + "/webhooks/github"
+}
+
+// BenchmarkWebhookToPubAck: 64 clients post 8 KiB deliveries; an operation ends
+// with the 200 that follows the bus's acknowledgement.
+func BenchmarkWebhookToPubAck(b *testing.B) {
+	for _, mode := range modes() {
+		b.Run(mode.String(), func(b *testing.B) {
+			plain := serve(b, handMade(newBus(b, mode).JetStream()))
+			ours := startIngress(b, newBus(b, mode))
+			s := newSender(b)
+			b.ReportAllocs()
+			compare(b,
+				func(n int) { spread(webhookClients, n, func() { s.send(b, plain) }) },
+				func(n int) { spread(webhookClients, n, func() { s.send(b, ours) }) })
+		})
+	}
+}
+
+// BenchmarkDeliveryToSubscriber: one delivery after the other; the time from the
+// first byte of the request to the event at a subscriber.
+func BenchmarkDeliveryToSubscriber(b *testing.B) {
+	for _, mode := range modes() {
+		b.Run(mode.String(), func(b *testing.B) {
+			plainBus, ourBus := newBus(b, mode), newBus(b, mode)
+			sides := []struct {
+				name string
+				url  string
+				bus  *bus.Bus
+			}{{"baseline", serve(b, handMade(plainBus.JetStream())), plainBus}, {"plugfn", startIngress(b, ourBus), ourBus}}
+			s := newSender(b)
+			var times [2][]time.Duration
+			var arrived [2]chan string
+			for i, side := range sides {
+				arrived[i] = make(chan string, 1024)
+				reader(b, side.bus, func(id string) { arrived[i] <- id })
+			}
+			b.ResetTimer()
+			for range b.N {
+				for i, side := range sides {
+					began := time.Now()
+					id := s.send(b, side.url)
+					for got := ""; got != id; {
+						select {
+						case got = <-arrived[i]:
+						case <-time.After(10 * time.Second):
+							b.Fatalf("%s: delivery %s never arrived", side.name, id)
+						}
+					}
+					times[i] = append(times[i], time.Since(began))
+				}
+			}
+			b.StopTimer()
+			for i, side := range sides {
+				b.ReportMetric(float64(percentile(times[i], 50).Microseconds()), side.name+"-p50-µs")
+				b.ReportMetric(float64(percentile(times[i], 99).Microseconds()), side.name+"-p99-µs")
+			}
+			b.ReportMetric(float64(percentile(times[1], 50))/float64(percentile(times[0], 50)), "p50-ratio")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
