@@ -6,7 +6,7 @@
 //   - what does the HTTP request look like ([Action.Request]),
 //   - what did the response mean ([Action.Read]),
 //   - is this delivery genuine ([Webhooks.Verify]), is it a handshake
-//     ([Webhooks.Handshake]), and which event is it ([Webhooks.Normalize]).
+//     ([Reading.Handshake]), and which event is it ([Reading.Event]).
 //
 // Packs are data. Templates are paths with a few filters, predicates are expr
 // (github.com/expr-lang/expr); nothing in a pack can loop, call out or run on.

@@ -60,7 +60,7 @@ type Apply struct {
 type HTTP struct {
 	BaseURL     string            `yaml:"base_url"`     // https, without a trailing slash; the operator may override it
 	Headers     map[string]string `yaml:"headers"`      // sent with each request
-	Success     Predicate         `yaml:"success"`      // fields: status, header, body; empty: status < 400
+	Success     Predicate         `yaml:"success"`      // fields: status, header, body; empty: status < 300
 	Errors      []ErrorClass      `yaml:"errors"`       // the first that matches classes a failure
 	Error       ErrorFields       `yaml:"error"`        // where a failure names its reason
 	RequestID   Source            `yaml:"request_id"`   // header:NAME of the provider's id of the request
@@ -114,33 +114,45 @@ type Request struct {
 	Method  string              `yaml:"method"`
 	Path    Template            `yaml:"path"`    // fields: params.*, each escaped as one path segment
 	Query   map[string]Template `yaml:"query"`   // a parameter whose field is absent is left out
-	Headers map[string]Template `yaml:"headers"` // names from an allow-list
-	Body    *Body               `yaml:"body"`
+	Headers map[string]Template `yaml:"headers"` // likewise; not those that authorise, route or frame a request
+	Body    *Body               `yaml:"body"`    // nil: none
+
+	segments []segment // of Path
 }
 
 // Body is the body of a request: the parameters that the path, the query and
 // the headers did not use.
 type Body struct {
-	Encoding string   `yaml:"encoding"` // json or form
-	Omit     []string `yaml:"omit"`     // names of parameters that stay out as well
+	Encoding Encoding `yaml:"encoding"`
+	Omit     []string `yaml:"omit"` // names of parameters that stay out as well
 }
+
+// Encoding is how a body is written.
+type Encoding string
+
+// The encodings.
+const (
+	EncodingJSON Encoding = "json" // an object
+	EncodingForm Encoding = "form" // lists and objects in it are JSON texts
+)
 
 // Webhooks is how a provider's deliveries are verified and read.
 type Webhooks struct {
-	Hint       string        `yaml:"hint"`      // where a person sets the webhook up
-	MaxBody    Size          `yaml:"max_body"`  // 0: 25 MiB
-	Bodies     []string      `yaml:"bodies"`    // json, form, form:<field> (JSON inside a form field)
-	Verify     []*Verifier   `yaml:"verify"`    // the first whose signature is present must pass
-	Handshakes []*Handshake  `yaml:"handshake"` // answered instead of being published
-	DeliveryID []Source      `yaml:"delivery_id"`
-	Event      []Compose     `yaml:"event"`   // parts are joined by "."
-	Subject    []Compose     `yaml:"subject"` // parts are joined by "/"
-	Account    []Source      `yaml:"account"`
-	Time       []TimeSource  `yaml:"time"`
+	Hint       string        `yaml:"hint"`         // where a person sets the webhook up
+	MaxBody    Size          `yaml:"max_body"`     // not written: 25 MiB
+	Bodies     []string      `yaml:"bodies"`       // json, form, form:<field> (JSON inside a form field)
+	Verifiers  []*Verifier   `yaml:"verify"`       // the first whose signature is present must pass
+	Handshakes []*Handshake  `yaml:"handshake"`    // answered instead of being published
+	DeliveryID []Source      `yaml:"delivery_id"`  // none present: hash:body
+	Event      []Compose     `yaml:"event"`        // parts are joined by "."
+	Subject    []Compose     `yaml:"subject"`      // parts are joined by "/"
+	Account    []Source      `yaml:"account"`      // whose event it is, in the provider's words
+	Time       []TimeSource  `yaml:"time"`         // when it happened
 	Order      []Source      `yaml:"order"`        // what must stay in order among each other → ce-partitionkey
-	AckWithin  time.Duration `yaml:"ack_within"`   // how long the provider waits for its answer; 0: 5 s
+	AckWithin  time.Duration `yaml:"ack_within"`   // how long the provider waits for its answer; not written: 5 s
 	KeepHeader []string      `yaml:"keep_headers"` // delivery headers that travel on as ce extensions
 	pack       *Pack
+	pointers   pointerSet // of all json sources above
 }
 
 // Verifier is one signature scheme with its parameters.
@@ -155,7 +167,7 @@ type Verifier struct {
 
 // Signature is where a delivery bears its signature.
 type Signature struct {
-	From     Source `yaml:"from"`
+	From     Source `yaml:"from"`     // header:NAME
 	Split    string `yaml:"split"`    // separator of several candidates, "" for one
 	Pick     string `yaml:"pick"`     // of key=value candidates, the key that counts
 	Prefix   string `yaml:"prefix"`   // in front of the encoded bytes, required when set
@@ -164,10 +176,11 @@ type Signature struct {
 
 // Timestamp is when a delivery says that it was sent.
 type Timestamp struct {
-	From      Source        `yaml:"from"`
-	Pick      string        `yaml:"pick"`
+	From      Source        `yaml:"from"`      // header:NAME
+	Split     string        `yaml:"split"`     // as for the signature
+	Pick      string        `yaml:"pick"`      // as for the signature
 	Format    string        `yaml:"format"`    // unix, unix_ms, rfc3339
-	Tolerance time.Duration `yaml:"tolerance"` // each way
+	Tolerance time.Duration `yaml:"tolerance"` // each way, at most 15 m
 }
 
 // TimeSource is where and how a delivery says when the event happened.
@@ -178,15 +191,15 @@ type TimeSource struct {
 
 // Handshake is a request that the provider sends to test the endpoint.
 type Handshake struct {
-	When    map[string]string `yaml:"when"` // :: source → the value that it must have
-	Respond Respond           `yaml:"respond"`
+	When    Conditions `yaml:"when"` // all of them
+	Respond Respond    `yaml:"respond"`
 }
 
 // Respond is the answer to a handshake. Text from the request is echoed only
 // when it is a short token, and only as text/plain.
 type Respond struct {
 	Status int    `yaml:"status"` // 0: 200
-	Text   Source `yaml:"text"`   // the text to echo, "" for an empty answer
+	Text   Source `yaml:"text"`   // the text to echo; not written: an empty answer
 }
 
 // Trigger is what is known of an event that a provider can send.

@@ -1,0 +1,168 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Bus is an open bus. It is safe for concurrent use.
+type Bus struct {
+	cfg     Config
+	server  *embedded // nil: the server is outside
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	version string
+	faults  atomic.Uint64
+	later   gauge
+
+	gone     chan struct{} // closed once conn is closed for good
+	closing  sync.Once
+	closed   chan struct{} // closed once closeErr is set and nothing runs any more
+	closeErr error
+}
+
+// Open starts the embedded server or connects to the one of cfg.URL, and
+// declares the streams and buckets of the wire contract there. An unreachable
+// server is an error after ten seconds or when ctx ends.
+//
+// The caller closes the bus. ctx is for opening only.
+func Open(ctx context.Context, cfg Config) (*Bus, error) {
+	cfg, err := cfg.checked()
+	if err != nil {
+		return nil, fmt.Errorf("opening bus: %w", err)
+	}
+	b := &Bus{cfg: cfg, gone: make(chan struct{}), closed: make(chan struct{})}
+	began := time.Now()
+	if err := b.open(ctx); err != nil {
+		return nil, fmt.Errorf("opening bus: %w", errors.Join(err, b.abort()))
+	}
+	b.logOpen(time.Since(began))
+	return b, nil
+}
+
+func (b *Bus) open(ctx context.Context) (err error) {
+	if b.cfg.URL == "" {
+		if b.server, err = startServer(b.cfg); err != nil {
+			return err
+		}
+	}
+	if err := b.connect(ctx); err != nil {
+		return err
+	}
+	return b.Declare(ctx)
+}
+
+func (b *Bus) logOpen(took time.Duration) {
+	e := b.cfg.Log.Info().
+		Stringer("durability", b.cfg.Durability).
+		Str("promise", b.cfg.Durability.Describe()).
+		Str("version", b.version).
+		Bool("embedded", b.Embedded()).
+		Dur("took", took)
+	if b.Embedded() {
+		e = e.Str("dir", b.cfg.Dir).Str("url", b.ClientURL())
+	} else {
+		e = e.Str("url", b.conn.ConnectedUrlRedacted())
+	}
+	e.Msg("bus open")
+	if !b.Embedded() && b.cfg.Durability.Replicas() == 1 && b.conn.ConnectedClusterName() != "" {
+		b.cfg.Log.Warn().Stringer("durability", b.cfg.Durability).Int("replicas", 1).
+			Str("cluster", b.conn.ConnectedClusterName()).Str("better", HA.String()).Msg("bus keeps one copy on a cluster")
+	}
+}
+
+// Conn is the connection. It reconnects for ever; what is published while it
+// is away fails at once.
+func (b *Bus) Conn() *nats.Conn { return b.conn }
+
+// JetStream is the stored side of the connection.
+func (b *Bus) JetStream() jetstream.JetStream { return b.js }
+
+// Durability is the mode that the bus was opened with.
+func (b *Bus) Durability() Durability { return b.cfg.Durability }
+
+// Embedded reports whether the server runs in this process.
+func (b *Bus) Embedded() bool { return b.server != nil }
+
+// ClientURL is where other programs reach the embedded server. It is empty if
+// the server does not listen or is not embedded.
+func (b *Bus) ClientURL() string {
+	if b.server == nil {
+		return ""
+	}
+	return b.server.url()
+}
+
+// ServerVersion is the version of the server as it was when the bus was opened.
+func (b *Bus) ServerVersion() string { return b.version }
+
+// Faults counts the errors since Open that no call returned, such as a refused
+// permission or a reader that was too slow. Each is in the log.
+func (b *Bus) Faults() uint64 { return b.faults.Load() }
+
+// Ready says why the bus cannot be used now: the connection is away, or a
+// stream is missing or without a leader. nil: it can.
+func (b *Bus) Ready(ctx context.Context) error {
+	if status := b.conn.Status(); status != nats.CONNECTED {
+		return fmt.Errorf("bus is %s", status)
+	}
+	for _, d := range declarations() {
+		if _, err := b.js.Stream(ctx, d.stream()); err != nil {
+			return fmt.Errorf("asking for stream %s: %w", d.stream(), err)
+		}
+	}
+	return nil
+}
+
+// Close lets readers finish with the messages they have, then ends the
+// connection and the embedded server and unlocks its directory. It may be
+// called more than once; each call waits for the same end.
+//
+// When ctx ends first, Close cuts the connection and returns an error, and the
+// rest ends without being waited for. A ctx that has ended already therefore
+// means: do not drain.
+func (b *Bus) Close(ctx context.Context) error {
+	b.closing.Do(func() { go b.shutdown() })
+	select {
+	case <-b.closed:
+		return b.closeErr
+	case <-ctx.Done():
+		b.conn.Close()
+		return fmt.Errorf("closing bus: %w", ctx.Err())
+	}
+}
+
+func (b *Bus) shutdown() {
+	defer close(b.closed)
+	if err := b.conn.Drain(); err != nil {
+		b.conn.Close() // it is not connected: nothing to drain
+	}
+	<-b.gone
+	b.closeErr = b.stopServer()
+}
+
+// abort undoes a failed open.
+func (b *Bus) abort() error {
+	if b.conn != nil {
+		b.conn.Close()
+		<-b.gone
+	}
+	return b.stopServer()
+}
+
+func (b *Bus) stopServer() error {
+	if b.server == nil {
+		return nil
+	}
+	if err := b.server.stop(); err != nil {
+		return fmt.Errorf("closing bus: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package bus
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+const (
+	startPatience  = 10 * time.Second // for a server that starts at the same time
+	attemptTimeout = 2 * time.Second
+	attemptPause   = 250 * time.Millisecond
+
+	// inboxPrefix differs from the one that applications use, so that a reader
+	// of theirs does not see the replies to ours.
+	inboxPrefix = "_PLUGFN_INBOX."
+)
+
+// connect connects to the embedded server, or to that of the configuration.
+func (b *Bus) connect(ctx context.Context) (err error) {
+	options, err := b.clientOptions()
+	if err != nil {
+		return err
+	}
+	if b.server != nil {
+		b.conn, err = nats.Connect("", append(options, nats.InProcessServer(b.server.Server))...)
+	} else {
+		b.conn, err = dial(ctx, b.cfg.URL, options)
+	}
+	if err != nil {
+		return err
+	}
+	b.version = b.conn.ConnectedServerVersion()
+	if err := checkVersion(b.version); err != nil {
+		return err
+	}
+	b.js, err = jetstream.New(b.conn, jetstream.WithPublishAsyncTimeout(10*time.Second))
+	if err != nil {
+		return err
+	}
+	return b.checkStore(ctx)
+}
+
+// checkStore makes sure that the server stores messages at all.
+func (b *Bus) checkStore(ctx context.Context) error {
+	_, err := b.js.AccountInfo(ctx)
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return errors.New("JetStream is off on the server of PLUGFN_NATS_URL: start it with -js, or with a jetstream block in its configuration")
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return errors.New("JetStream is off for this account on the server of PLUGFN_NATS_URL: enable it for the account of these credentials")
+	case err != nil:
+		return fmt.Errorf("asking the server of PLUGFN_NATS_URL for its store: %w", err)
+	}
+	return nil
+}
+
+// dial connects to a server outside. It tries again for a while, because
+// services and their server are often started together, but never where
+// trying again cannot help.
+func dial(ctx context.Context, servers string, options []nats.Option) (*nats.Conn, error) {
+	where, err := publicURL(servers)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	for {
+		conn, err := nats.Connect(servers, append(options, nats.Timeout(attemptTime(ctx)))...)
+		switch {
+		case err == nil:
+			return conn, nil
+		case refused(err):
+			return nil, fmt.Errorf("connecting to %s: %w: see PLUGFN_NATS_URL and the credentials", where, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connecting to %s: %w: is a NATS server running there? PLUGFN_NATS_URL says where, empty means the embedded one", where, err)
+		case <-time.After(attemptPause):
+		}
+	}
+}
+
+func attemptTime(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	return max(min(attemptTimeout, time.Until(deadline)), time.Millisecond)
+}
+
+// refused reports whether a server answered and did not want us, or we not it.
+func refused(err error) bool {
+	var cert *tls.CertificateVerificationError
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
+		errors.As(err, &cert)
+}
+
+func (b *Bus) clientOptions() ([]nats.Option, error) {
+	name := events.Token(b.cfg.Name)
+	options := []nats.Option{
+		nats.Name(b.cfg.Name),
+		nats.CustomInboxPrefix(inboxPrefix + name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		nats.ReconnectBufSize(-1),   // what we report as failed must not be sent later
+		nats.IgnoreAuthErrorAbort(), // credentials may come back, a closed connection does not
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(3),
+		nats.ErrorHandler(b.onError),
+		nats.DisconnectErrHandler(b.onDisconnect),
+		nats.ReconnectHandler(b.onReconnect),
+		nats.ClosedHandler(func(*nats.Conn) { close(b.gone) }),
+	}
+	if b.cfg.Credentials != "" {
+		options = append(options, nats.UserCredentials(b.cfg.Credentials))
+	}
+	if b.cfg.NKey != "" {
+		nkey, err := nats.NkeyOptionFromSeed(b.cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("reading nkey %s: %w", b.cfg.NKey, err)
+		}
+		options = append(options, nkey)
+	}
+	return options, nil
+}
+
+// onError gets what no call returns: a refused permission, a reader that is
+// too slow.
+func (b *Bus) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	b.faults.Add(1)
+	e := b.cfg.Log.Error().Err(err)
+	if sub != nil {
+		e = e.Str("subject", sub.Subject)
+	}
+	e.Msg("bus fault")
+}
+
+func (b *Bus) onDisconnect(_ *nats.Conn, err error) {
+	if err != nil {
+		b.cfg.Log.Warn().Err(err).Msg("bus disconnected")
+	}
+}
+
+func (b *Bus) onReconnect(conn *nats.Conn) {
+	b.cfg.Log.Info().Str("server", conn.ConnectedUrlRedacted()).Msg("bus reconnected")
+}

@@ -1,0 +1,118 @@
+package bus
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+// The buckets beside [events.BucketConnections].
+const (
+	// BucketJournal keeps what became of each action request. A record stays
+	// eight days after its last change: longer than the request itself, so that
+	// no redelivery finds its record gone.
+	BucketJournal = "PLUGFN_JOURNAL"
+	// BucketKeys keeps what proves that the encryption keys are the right ones.
+	BucketKeys = "PLUGFN_KEYS"
+)
+
+const (
+	day = 24 * time.Hour
+
+	// dedupeWindow is how long a message id is remembered. It costs some 150
+	// bytes of memory for each message; longer horizons are the journal's.
+	dedupeWindow = 15 * time.Minute
+	bucketWindow = 2 * time.Minute
+	keysMaxBytes = 1 << 20
+)
+
+// declaration is one row of the table of what PlugFn keeps on the bus.
+type declaration struct {
+	name      string
+	subjects  []string      // empty: a key-value bucket
+	age       time.Duration // 0: for ever
+	bytes     int64         // 0: as configured
+	batches   bool          // takes atomic batches
+	schedules bool
+}
+
+func declarations() []declaration {
+	return []declaration{
+		{name: events.StreamActions, subjects: []string{events.PrefixAction + ">"}, age: 7 * day, batches: true},
+		{name: events.StreamResults, subjects: []string{events.PrefixResult + ">"}, age: 7 * day, batches: true},
+		{name: events.StreamEvents, subjects: []string{events.PrefixEvent + ">", events.PrefixConnection + ">"}, age: 7 * day, batches: true},
+		{name: events.StreamRuns, subjects: []string{events.PrefixRun + ">"}, age: 7 * day},
+		{name: events.StreamDead, subjects: []string{events.PrefixDead + ">"}, age: 30 * day},
+		{name: events.StreamLater, subjects: []string{events.PrefixLater + ">", events.PrefixDue + ">"}, schedules: true},
+		{name: events.BucketConnections},
+		{name: BucketJournal, age: 8 * day},
+		{name: BucketKeys, bytes: keysMaxBytes},
+	}
+}
+
+func (d declaration) isBucket() bool { return len(d.subjects) == 0 }
+
+// stream is the name of the stream that holds the declared thing.
+func (d declaration) stream() string {
+	if d.isBucket() {
+		return "KV_" + d.name
+	}
+	return d.name
+}
+
+// config is the whole shape of the stream.
+func (d declaration) config(replicas int, maxBytes int64) jetstream.StreamConfig {
+	if d.bytes > 0 {
+		maxBytes = d.bytes
+	}
+	cfg := jetstream.StreamConfig{
+		Name:               d.stream(),
+		Subjects:           d.subjects,
+		Retention:          jetstream.LimitsPolicy,
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		MaxAge:             d.age,
+		MaxBytes:           maxBytes,
+		MaxMsgs:            -1,
+		MaxMsgsPerSubject:  -1,
+		MaxMsgSize:         -1,
+		MaxConsumers:       -1,
+		Discard:            jetstream.DiscardNew, // a full stream refuses; it never forgets what it acknowledged
+		Duplicates:         dedupeWindow,
+		AllowDirect:        true,
+		AllowAtomicPublish: d.batches,
+		Compression:        jetstream.S2Compression, // of full blocks only, behind the writer's back
+	}
+	switch {
+	case d.isBucket():
+		d.asBucket(&cfg)
+	case d.schedules:
+		asSchedules(&cfg)
+	}
+	return cfg
+}
+
+// asBucket gives a stream the layout that every NATS client reads as a
+// key-value bucket.
+func (d declaration) asBucket(cfg *jetstream.StreamConfig) {
+	cfg.Subjects = []string{"$KV." + d.name + ".>"}
+	cfg.MaxMsgsPerSubject = 1
+	cfg.Duplicates = bucketWindow
+	cfg.AllowRollup = true
+	cfg.DenyDelete = true
+	cfg.Compression = jetstream.NoCompression // old values leave holes, and a block with holes is rewritten
+}
+
+// asSchedules lets a stream hold schedules. Such a stream cannot refuse when
+// it is full, it would drop its oldest schedules: so it has no limit of its
+// own, and [Bus.Park] looks at its size.
+func asSchedules(cfg *jetstream.StreamConfig) {
+	cfg.Discard = jetstream.DiscardOld
+	cfg.MaxBytes = -1
+	cfg.AllowMsgSchedules = true
+	cfg.AllowMsgTTL = true
+	cfg.AllowRollup = true
+	cfg.Compression = jetstream.NoCompression
+}

@@ -1,0 +1,91 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// answer is a response. It is not changed once it is made.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// answerOf is the response of a fixture, without the headers that net/http
+// makes from what is really sent.
+func answerOf(f providers.ActionAnswer) *answer {
+	a := &answer{status: f.Status, header: f.HTTP().Header, body: f.Raw()} //nolint:bodyclose // made of bytes
+	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Date", "Trailer", "Transfer-Encoding"} {
+		a.header.Del(name)
+	}
+	return a
+}
+
+// say is a response in the sandbox's own words.
+func say(status int, message string) *answer {
+	body, err := encode(map[string]string{"message": message})
+	if err != nil {
+		body = []byte("{}")
+	}
+	return &answer{status: status, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body: body}
+}
+
+func (a *answer) write(w http.ResponseWriter) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	// Answers repeat what a caller sent: a browser that is led here must not
+	// take that for a page.
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) //nolint:gosec // see above; it fails only when nobody listens, or where the status has no body
+}
+
+// failure is the answer of the first fixture that is as wanted, of the action
+// if there is one; nil if there is none.
+func failure(fixtures []providers.ActionFixture, action string, wanted func(providers.ActionFixture) bool) *answer {
+	var found *answer
+	for _, f := range fixtures {
+		switch {
+		case !wanted(f):
+		case f.Action == action:
+			return answerOf(f.Response)
+		case found == nil:
+			found = answerOf(f.Response)
+		}
+	}
+	return found
+}
+
+// encode is json.Marshal without the escapes for HTML.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// decode reads one JSON value and nothing after it. Numbers stay as they are
+// written.
+func decode(raw []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("text after the JSON value")
+	}
+	return v, nil
+}

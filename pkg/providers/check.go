@@ -1,0 +1,257 @@
+package providers
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+var (
+	packName   = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+	idName     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
+	semver     = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$`)
+	prefixName = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*$`)
+	dottedName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$`)
+)
+
+const (
+	maxName     = 100 // bytes of the name of an action or an event
+	maxTimeout  = 10 * time.Minute
+	maxResponse = Size(100 << 20)
+)
+
+// check reports what no single field shows. It also compiles what takes
+// several fields.
+func (p *Pack) check(folder string, r report) {
+	if p.APIVersion != APIVersion {
+		r("apiVersion", "must be %s", APIVersion)
+	}
+	if p.Kind != "Provider" {
+		r("kind", "must be Provider")
+	}
+	switch {
+	case !packName.MatchString(p.Name):
+		r("name", "must be a-z, then up to 39 of a-z, 0-9 and -")
+	case p.Name != folder:
+		r("name", "must be that of the folder, %s", folder)
+	}
+	if !semver.MatchString(p.Version) {
+		r("version", "must be a semantic version such as 1.0.0")
+	}
+	if p.Display.Name == "" {
+		r("display.name", "is missing")
+	}
+	checkLink("display.docs", p.Display.Docs, r)
+	p.checkAuth(r)
+	p.HTTP.check(r)
+	if len(p.Actions) == 0 && p.Webhooks == nil {
+		r("actions", "is missing: a provider has actions, webhooks or both")
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
+		checkName("actions."+name, name, r)
+		p.Actions[name].check("actions."+name, r)
+	}
+	p.checkEvents(r)
+}
+
+func (p *Pack) checkEvents(r report) {
+	if p.Webhooks != nil {
+		p.Webhooks.check(r)
+		if !prefixName.MatchString(p.EventPrefix) {
+			r("event_prefix", "must be a reverse domain such as com.github")
+		}
+	} else if len(p.Triggers) > 0 {
+		r("triggers", "needs webhooks")
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Triggers)) {
+		checkName("triggers."+name, name, r)
+		checkLink("triggers."+name+".docs", p.Triggers[name].Docs, r)
+	}
+}
+
+func (p *Pack) checkAuth(r report) {
+	if len(p.Auth) == 0 {
+		r("auth", "needs at least one way to authorise (type: none where there is none)")
+	}
+	seen := map[string]bool{}
+	for i, a := range p.Auth {
+		path := item("auth", i)
+		if !idName.MatchString(a.ID) {
+			r(path+".id", "must be a-z, then a-z, 0-9 and _")
+		} else if seen[a.ID] {
+			r(path+".id", "%s is there twice", a.ID)
+		}
+		seen[a.ID] = true
+		switch a.Type {
+		case AuthAPIKey:
+			a.Apply.check(path+".apply", r)
+		case AuthNone:
+			if a.Apply.Header != "" || a.Apply.Query != "" || !a.Apply.Value.IsZero() {
+				r(path+".apply", "has no place with type: none")
+			}
+		default:
+			r(path+".type", "must be %s or %s", AuthAPIKey, AuthNone)
+		}
+	}
+}
+
+func (a *Apply) check(path string, r report) {
+	switch {
+	case (a.Header == "") == (a.Query == ""):
+		r(path, "needs one of header and query")
+	case a.Header != "" && !strings.EqualFold(a.Header, "Authorization"):
+		checkHeaderName(path+".header", a.Header, r)
+	}
+	fields := a.Value.fields()
+	if len(fields) == 0 {
+		r(path+".value", "must hold {{%s}}", fieldCredential)
+	}
+	for _, f := range fields {
+		if f != fieldCredential {
+			r(path+".value", "{{%s}} is not known here, only {{%s}}", f, fieldCredential)
+		}
+	}
+}
+
+func (h *HTTP) check(r report) {
+	checkBaseURL(h.BaseURL, r)
+	checkHeaderNames("http.headers", maps.Keys(h.Headers), r)
+	for name, value := range h.Headers {
+		if !isFieldValue(value) {
+			r("http.headers."+name, "must not hold control characters")
+		}
+	}
+	for i, class := range h.Errors {
+		class.check(item("http.errors", i), r)
+	}
+	checkSource("http.error.message", h.Error.Message, r)
+	checkSource("http.error.code", h.Error.Code, r)
+	if !h.RequestID.IsZero() && h.RequestID.kind != sourceHeader {
+		r("http.request_id", "must be header:NAME")
+	}
+	if h.MaxResponse > maxResponse {
+		r("http.max_response", "must be at most %d bytes", maxResponse)
+	}
+	checkTimeout("http.timeout", h.Timeout, r)
+}
+
+func (c *ErrorClass) check(path string, r report) {
+	if c.When.IsZero() {
+		r(path+".when", "is missing")
+	}
+	known := slices.Values(codeNames())
+	if !slices.Contains(codeNames(), c.Code) {
+		r(path+".code", "must be an error code%s; there are %s", didYouMean(c.Code, known), strings.Join(codeNames(), ", "))
+	}
+	checkSource(path+".retry_after", c.RetryAfter, r)
+	checkSource(path+".needs", c.Needs, r)
+	if !c.Needs.IsZero() && c.Code != string(events.CodeScopeRequired) {
+		r(path+".needs", "goes with code: %s", events.CodeScopeRequired)
+	}
+}
+
+// codeNames are the codes that a response can mean.
+func codeNames() []string {
+	return []string{
+		string(events.CodeInvalidParams), string(events.CodeNeedsReauth), string(events.CodeScopeRequired),
+		string(events.CodeRateLimited), string(events.CodeProviderRejected), string(events.CodeProviderUnavailable),
+	}
+}
+
+func checkBaseURL(base string, r report) {
+	const path = "http.base_url"
+	u, err := parseBase(base)
+	switch {
+	case base == "":
+		r(path, "is missing")
+	case err != nil:
+		r(path, "%v", err)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		r(path, "must begin with https://")
+	case strings.HasSuffix(base, "/"):
+		r(path, "must not end with a slash")
+	}
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// checkSource refuses sources that are not in a response.
+func checkSource(path string, s Source, r report) {
+	if !s.IsZero() && s.kind != sourceHeader && s.kind != sourceJSON {
+		r(path, "must be header:NAME or json:/pointer")
+	}
+}
+
+func checkTimeout(path string, d time.Duration, r report) {
+	if d > maxTimeout {
+		r(path, "must be at most %s", maxTimeout)
+	}
+}
+
+func checkLink(path, link string, r report) {
+	if u, err := url.Parse(link); link != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		r(path, "must be a link that begins with https://")
+	}
+}
+
+// checkName judges the dotted name of an action or an event.
+func checkName(path, name string, r report) {
+	if !dottedName.MatchString(name) || len(name) > maxName {
+		r(path, "must be names of letters, digits and _, joined by dots, at most %d bytes", maxName)
+	}
+}
+
+// checkHeaderNames judges names that a pack sets itself.
+func checkHeaderNames(path string, names func(func(string) bool), r report) {
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(names) {
+		checkHeaderName(path+"."+name, name, r)
+		canonical := http.CanonicalHeaderKey(name)
+		if seen[canonical] {
+			r(path+"."+name, "is there twice, in another spelling")
+		}
+		seen[canonical] = true
+	}
+}
+
+func checkHeaderName(path, name string, r report) {
+	if !isFieldName(name) || strings.ContainsAny(name, "!#$%&'*+.^_`|~") {
+		r(path, "must be letters, digits and -")
+	}
+	if why := whyReserved(strings.ToLower(name)); why != "" {
+		r(path, "cannot be set: %s", why)
+	}
+}
+
+// whyReserved says why a pack may not set a header; "" if it may.
+func whyReserved(lower string) string {
+	switch lower {
+	case "authorization", "cookie":
+		return "a credential is applied by auth"
+	case "idempotency-key", "x-idempotency-key":
+		return "net/http would repeat writes that have it"
+	case "content-type", "user-agent", "accept-encoding":
+		return "PlugFn sets it"
+	case "host", "connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade", "expect":
+		return "it belongs to the connection"
+	case "forwarded", "via":
+		return "it belongs to proxies"
+	}
+	for _, prefix := range []string{"proxy-", "x-forwarded-"} {
+		if strings.HasPrefix(lower, prefix) {
+			return fmt.Sprintf("%s… belongs to proxies", prefix)
+		}
+	}
+	return ""
+}

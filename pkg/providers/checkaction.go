@@ -1,0 +1,144 @@
+package providers
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+func (a *Action) check(path string, r report) {
+	if a.Summary == "" {
+		r(path+".summary", "is missing")
+	}
+	checkLink(path+".docs", a.Docs, r)
+	switch a.Effect {
+	case EffectRead, EffectIdempotent, EffectNone:
+	default:
+		r(path+".effect", "must be %s, %s or %s", EffectRead, EffectIdempotent, EffectNone)
+	}
+	if !a.Result.IsZero() && a.Result.kind != sourceJSON {
+		r(path+".result", "must be json:/pointer")
+	}
+	checkTimeout(path+".timeout", a.Timeout, r)
+	if a.Params == nil {
+		r(path+".params", "is missing")
+		a.Params = &Schema{}
+	} else {
+		a.Params.checkParams(path+".params", r)
+	}
+	a.checkSensitive(path, r)
+	a.checkRequest(path+".request", r)
+}
+
+func (a *Action) checkSensitive(path string, r report) {
+	for i, pointer := range a.Sensitive {
+		tokens, err := parsePointer(pointer)
+		if err != nil || !a.Params.hasPointer(tokens) {
+			r(item(path+".sensitive", i), "must be the JSON pointer of a parameter, such as /text")
+		}
+	}
+}
+
+func (a *Action) checkRequest(path string, r report) {
+	req := &a.Request
+	a.checkMethod(path, r)
+	if req.Path.IsZero() {
+		r(path+".path", "is missing")
+		return
+	}
+	segments, err := compilePath(req.Path)
+	if err != nil {
+		r(path+".path", "%v", err)
+		return
+	}
+	req.segments = segments
+	a.checkFields(path+".path", req.Path, r)
+	for _, field := range req.Path.fields() {
+		if name := strings.TrimPrefix(field, "params."); !a.Params.requires(name) {
+			r(path+".path", "%s stands in the path: params.required must list it", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Query)) {
+		a.checkFields(path+".query."+name, req.Query[name], r)
+	}
+	checkHeaderNames(path+".headers", maps.Keys(req.Headers), r)
+	for _, name := range slices.Sorted(maps.Keys(req.Headers)) {
+		a.checkFields(path+".headers."+name, req.Headers[name], r)
+	}
+	a.checkBody(path, r)
+}
+
+func (a *Action) checkMethod(path string, r report) {
+	switch a.Request.Method {
+	case http.MethodGet, http.MethodHead, http.MethodDelete:
+		if a.Request.Body != nil {
+			r(path+".body", "has no place in %s", a.Request.Method)
+		}
+		if a.Effect == EffectNone && a.Request.Method != http.MethodDelete {
+			r(path+".method", "%s is repeated by net/http on its own, so the effect must be %s or %s",
+				a.Request.Method, EffectRead, EffectIdempotent)
+		}
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+	default:
+		r(path+".method", "must be GET, HEAD, POST, PUT, PATCH or DELETE")
+	}
+}
+
+// checkFields judges a template that stands in the path, the query or a header.
+func (a *Action) checkFields(path string, t Template, r report) {
+	for _, field := range t.fields() {
+		name, ok := strings.CutPrefix(field, "params.")
+		if !ok {
+			r(path, "{{%s}} is not known here, only {{params.NAME}}", field)
+			continue
+		}
+		property, ok := a.Params.properties()[name]
+		if !ok {
+			r(path, "{{%s}}: params has no property %s%s", field, name, didYouMean(name, maps.Keys(a.Params.properties())))
+			continue
+		}
+		if !isScalarSchema(property) {
+			r(path, "{{%s}}: params.properties.%s must have type string, integer, number or boolean", field, name)
+		}
+	}
+}
+
+// isScalarSchema reports whether a property has a text of its own.
+func isScalarSchema(property any) bool {
+	schema, _ := property.(map[string]any)
+	types, ok := schema["type"].([]any)
+	if !ok {
+		types = []any{schema["type"]}
+	}
+	for _, t := range types {
+		switch t {
+		case "string", "integer", "number", "boolean", "null":
+		default:
+			return false
+		}
+	}
+	return len(types) > 0
+}
+
+// checkBody also finds parameters that would be sent nowhere.
+func (a *Action) checkBody(path string, r report) {
+	body := a.Request.Body
+	if body == nil {
+		placed := a.Request.placed()
+		for _, name := range slices.Sorted(maps.Keys(a.Params.properties())) {
+			if !placed[name] {
+				r(path, "the parameter %s is sent nowhere: use it in path, query or headers, or add a body", name)
+			}
+		}
+		return
+	}
+	if body.Encoding != EncodingJSON && body.Encoding != EncodingForm {
+		r(path+".body.encoding", "must be %s or %s", EncodingJSON, EncodingForm)
+	}
+	for i, name := range body.Omit {
+		if _, ok := a.Params.properties()[name]; !ok {
+			r(item(path+".body.omit", i), "%s is no parameter%s", name, didYouMean(name, maps.Keys(a.Params.properties())))
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package providers
+
+import (
+	"iter"
+	"slices"
+)
+
+// nearest returns the candidate that name was most likely meant to be, "" when
+// none is close. Ties go to the first in alphabetical order.
+func nearest(name string, candidates iter.Seq[string]) string {
+	if len(name) > 100 {
+		return ""
+	}
+	best, least := "", len(name)/3+2
+	for _, c := range slices.Sorted(candidates) {
+		if d := editDistance(name, c); d < least {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// didYouMean is the end of a message about an unknown name.
+func didYouMean(name string, candidates iter.Seq[string]) string {
+	if c := nearest(name, candidates); c != "" {
+		return ", did you mean " + c + "?"
+	}
+	return ""
+}
+
+// editDistance counts the bytes to insert, delete or replace, and the
+// neighbours to swap, to get from a to b.
+func editDistance(a, b string) int {
+	before, prev := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := range len(a) {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(prev[j]+cost, prev[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, prev = prev, row
+	}
+	return prev[len(b)]
+}

@@ -1,0 +1,345 @@
+package providertest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// canary is a credential that must show in one place only.
+const canary = "canary-5up3r-s3cr3t"
+
+// actions checks the fixtures of all actions, and that there are enough.
+func actions(t *testing.T, pack *providers.Pack) {
+	fixtures, err := pack.ActionFixtures()
+	if err != nil {
+		t.Fatal(err)
+	}
+	succeeds := map[string]bool{}
+	failures := 0
+	for _, f := range fixtures {
+		if f.IsSuccess() {
+			succeeds[f.Action] = true
+		} else {
+			failures++
+		}
+		t.Run(f.Name, func(t *testing.T) { action(t, pack, f) })
+	}
+	for name := range pack.Actions {
+		if !succeeds[name] {
+			t.Errorf("action %s has no fixture of a success", name)
+		}
+	}
+	if failures == 0 && len(pack.Actions) > 0 {
+		t.Error("the pack has no fixture of a failure")
+	}
+}
+
+// action checks one fixture from the parameters to the result, and then what
+// variations of its parameters do.
+func action(t *testing.T, pack *providers.Pack, f providers.ActionFixture) {
+	a, ok := pack.Action(f.Action)
+	if !ok {
+		t.Fatalf("no action %s", f.Action)
+	}
+	if err := a.Validate(f.Params); err != nil {
+		t.Fatalf("params: %v", err)
+	}
+	for _, auth := range pack.Auth {
+		req := newRequest(t, pack, a, f.Params, auth)
+		credential(t, auth, req)
+		request(t, pack, f.Request, req)
+	}
+	if found, ok := pack.Match(f.Request.Method, f.Request.Path); !ok || found != a {
+		t.Errorf("Match(%s %s) does not find the action", f.Request.Method, f.Request.Path)
+	}
+	response(t, a, f)
+	if f.IsSuccess() {
+		missing(t, a, f.Params)
+		unknown(t, a, f.Params)
+		hostile(t, pack, a, f.Params)
+	}
+}
+
+func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage, auth *providers.Auth) *http.Request {
+	t.Helper()
+	c := providers.Credential{Auth: auth.ID, Token: providers.NewSecret([]byte(canary))}
+	req, err := a.NewRequest(t.Context(), pack.HTTP.BaseURL, params, c)
+	if err != nil {
+		t.Fatalf("NewRequest: %v", err)
+	}
+	return req
+}
+
+// credential takes the credential out of the request, where it must be once,
+// and looks for it everywhere else.
+func credential(t *testing.T, auth *providers.Auth, req *http.Request) {
+	t.Helper()
+	if auth.Type != providers.AuthNone {
+		applied := req.Header.Get(auth.Apply.Header)
+		req.Header.Del(auth.Apply.Header)
+		if auth.Apply.Query != "" {
+			query := req.URL.Query()
+			applied = query.Get(auth.Apply.Query)
+			query.Del(auth.Apply.Query)
+			req.URL.RawQuery = query.Encode()
+		}
+		if applied == "" {
+			t.Errorf("auth %s: the request bears no credential", auth.ID)
+		}
+	}
+	body := readBody(t, req)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	places := []string{req.URL.String(), string(body)}
+	for name, values := range req.Header {
+		places = append(places, name+": "+strings.Join(values, ","))
+	}
+	for _, place := range places {
+		if strings.Contains(place, canary) {
+			t.Errorf("auth %s: the credential is in the request a second time: %s", auth.ID, place)
+		}
+	}
+}
+
+// request compares a request without its credential with the expected one.
+func request(t *testing.T, pack *providers.Pack, want providers.ActionCall, req *http.Request) {
+	t.Helper()
+	if req.Method != want.Method {
+		t.Errorf("method is %s, want %s", req.Method, want.Method)
+	}
+	base, err := url.Parse(pack.HTTP.BaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if req.URL.Scheme != base.Scheme || req.URL.Host != base.Host {
+		t.Errorf("the request goes to %s, want %s", req.URL, pack.HTTP.BaseURL)
+	}
+	if got := strings.TrimPrefix(req.URL.EscapedPath(), base.EscapedPath()); got != want.Path {
+		t.Errorf("path is %s, want %s", got, want.Path)
+	}
+	query := url.Values{}
+	for name, value := range want.Query {
+		query.Set(name, value)
+	}
+	if diff := cmp.Diff(query, req.URL.Query()); diff != "" {
+		t.Errorf("query (-want +got):\n%s", diff)
+	}
+	headers(t, pack, want, req)
+	requestBody(t, want, req)
+}
+
+// headers compares the headers: those of the fixture, those of the pack, and
+// those that PlugFn sets, and no other.
+func headers(t *testing.T, pack *providers.Pack, want providers.ActionCall, req *http.Request) {
+	t.Helper()
+	expected := http.Header{"User-Agent": {"plugfn"}, "Accept": {"application/json"}}
+	for _, set := range []map[string]string{pack.HTTP.Headers, want.Headers} {
+		for name, value := range set {
+			expected.Set(name, value)
+		}
+	}
+	got := req.Header.Clone()
+	got.Del("Content-Type") // goes with the body
+	if diff := cmp.Diff(expected, got); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+}
+
+func requestBody(t *testing.T, want providers.ActionCall, req *http.Request) {
+	t.Helper()
+	body := readBody(t, req)
+	media, _, _ := strings.Cut(req.Header.Get("Content-Type"), ";")
+	switch media {
+	case "":
+		if want.Body != nil || len(body) > 0 {
+			t.Errorf("body is %q without a type, want %s", body, want.Body)
+		}
+		return
+	case "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := map[string]string{}
+		for name := range form {
+			fields[name] = form.Get(name)
+		}
+		if body, err = json.Marshal(fields); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sameJSON(t, "body", want.Body, body)
+}
+
+// response compares what the action makes of the response.
+func response(t *testing.T, a *providers.Action, f providers.ActionFixture) {
+	t.Helper()
+	data, err := a.Read(f.Response.HTTP())
+	if f.IsSuccess() {
+		if err != nil {
+			t.Fatalf("Read: %v", err)
+		}
+		sameJSON(t, "data", f.Data(), data)
+		return
+	}
+	var got *events.Error
+	if !errors.As(err, &got) {
+		t.Fatalf("Read gives %v, want an *events.Error", err)
+	}
+	code := events.Code(f.Expect.Error.Code)
+	want := &events.Error{
+		Code:         code,
+		Message:      f.Expect.Error.Message,
+		Status:       f.Response.Status,
+		ProviderCode: f.Expect.Error.ProviderCode,
+		RequestID:    f.Expect.Error.RequestID,
+		Retryable:    code.Meaning().Retryable,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("error (-want +got):\n%s", diff)
+	}
+}
+
+// missing leaves out each required parameter.
+func missing(t *testing.T, a *providers.Action, params json.RawMessage) {
+	t.Helper()
+	for _, name := range schemaOf(t, a).Required {
+		object := decode(t, params)
+		delete(object, name)
+		refused(t, a.Validate(encode(t, object)), "without "+name, "/"+name)
+	}
+}
+
+// unknown adds a parameter that the action does not have.
+func unknown(t *testing.T, a *providers.Action, params json.RawMessage) {
+	t.Helper()
+	object := decode(t, params)
+	object["no_such_parameter"] = json.RawMessage(`1`)
+	refused(t, a.Validate(encode(t, object)), "with an unknown parameter", "/no_such_parameter")
+}
+
+// hostile puts texts into the path that would lead elsewhere.
+func hostile(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage) {
+	t.Helper()
+	values := []string{"", ".", "..", "a/b", `a\b`, "%2e", "%2F", "a?b", "a#b", "\x00", "a\nb", "../..", "a/../b"}
+	for name, kinds := range schemaOf(t, a).texts() {
+		if !slices.Contains(kinds, "string") || !strings.Contains(a.Request.Path.String(), "{{params."+name) {
+			continue
+		}
+		for _, value := range values {
+			object := decode(t, params)
+			object[name] = encode(t, value)
+			changed := encode(t, object)
+			err := a.Validate(changed)
+			c := providers.Credential{Token: providers.NewSecret([]byte(canary))}
+			if _, requestErr := a.NewRequest(t.Context(), pack.HTTP.BaseURL, changed, c); requestErr == nil {
+				t.Errorf("NewRequest takes %s = %q", name, value)
+			} else if err == nil {
+				err = requestErr
+			}
+			refused(t, err, name+" = "+value, "/"+name)
+		}
+	}
+}
+
+// refused asserts that err is about the parameter named by pointer.
+func refused(t *testing.T, err error, what, pointer string) {
+	t.Helper()
+	var e *events.Error
+	if !errors.As(err, &e) || e.Code != events.CodeInvalidParams || !strings.Contains(e.Message, pointer+":") {
+		t.Errorf("%q gives %v, want %s that names %s", what, err, events.CodeInvalidParams, pointer)
+	}
+}
+
+// schema is what the suite reads of an action's parameters.
+type schema struct {
+	Required   []string `json:"required"`
+	Properties map[string]struct {
+		Type json.RawMessage `json:"type"`
+	} `json:"properties"`
+}
+
+func schemaOf(t *testing.T, a *providers.Action) schema {
+	t.Helper()
+	var s schema
+	if err := json.Unmarshal(a.Params.JSON(), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// texts lists the kinds that each parameter may have.
+func (s schema) texts() map[string][]string {
+	kinds := map[string][]string{}
+	for name, p := range s.Properties {
+		var one string
+		var several []string
+		if json.Unmarshal(p.Type, &one) == nil {
+			several = []string{one}
+		} else if json.Unmarshal(p.Type, &several) != nil {
+			continue
+		}
+		kinds[name] = several
+	}
+	return kinds
+}
+
+func readBody(t *testing.T, req *http.Request) []byte {
+	t.Helper()
+	if req.Body == nil {
+		return nil
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func sameJSON(t *testing.T, what string, want, got json.RawMessage) {
+	t.Helper()
+	if diff := cmp.Diff(tree(t, want), tree(t, got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// tree decodes JSON with its numbers as they are written.
+func tree(t *testing.T, raw json.RawMessage) any {
+	t.Helper()
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		t.Fatalf("%q is no JSON: %v", raw, err)
+	}
+	return v
+}
+
+func decode(t *testing.T, raw json.RawMessage) map[string]json.RawMessage {
+	t.Helper()
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil {
+		t.Fatal(err)
+	}
+	return object
+}
+
+func encode(t *testing.T, v any) json.RawMessage {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}

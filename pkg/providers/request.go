@@ -1,0 +1,201 @@
+package providers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+const userAgent = "plugfn"
+
+// Credential authorises one request.
+type Credential struct {
+	Auth  string // id of the pack's auth block; "" for the default one
+	Token Secret
+
+	ConnectionID string // of the connection that it belongs to; "" for none
+	Version      int    // of the connection's credentials, from 1; 0 for none
+}
+
+// NewRequest makes the HTTP request that asks for the action, with base as the
+// provider's base URL ([Registry.BaseURL]). Whatever params hold, it goes to
+// the host of base and to a path of the template's shape.
+//
+// Parameters that cannot be sent give an *events.Error with code
+// invalid_params, a credential that cannot be applied one with needs_reauth.
+// Any other error is a mistake in base.
+//
+// The request has no idempotency header, so net/http sends a write again only
+// where it can prove that nothing was sent before.
+func (a *Action) NewRequest(ctx context.Context, base string, params json.RawMessage, cred Credential) (*http.Request, error) {
+	object, err := parseParams(params)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkPlaced(object); err != nil {
+		return nil, err
+	}
+	u, err := a.url(base, object)
+	if err != nil {
+		return nil, err
+	}
+	header, err := a.header(object)
+	if err != nil {
+		return nil, err
+	}
+	body, err := a.body(object, header)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.apply(cred, u, header); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, a.Request.Method, u.String(), body)
+	if err != nil {
+		return nil, errors.New("building the request: the URL is unusable") // its own text may hold the credential
+	}
+	req.Header = header
+	return req, nil
+}
+
+// checkPlaced refuses what cannot be written as the text of a path, a query or
+// a header. The schema of a loaded pack does too.
+func (a *Action) checkPlaced(params map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(a.Request.placed())) {
+		switch params[name].(type) {
+		case map[string]any, []any:
+			return invalid("/" + name + ": must be a single value")
+		}
+	}
+	return nil
+}
+
+// url makes the URL without the credential.
+func (a *Action) url(base string, params map[string]any) (*url.URL, error) {
+	u, err := parseBase(strings.TrimRight(base, "/"))
+	if err != nil {
+		return nil, fmt.Errorf("base URL: %w", err)
+	}
+	tail, err := a.Request.escapedPath(params)
+	if err != nil {
+		return nil, err
+	}
+	whole := *u
+	whole.RawPath = u.EscapedPath() + tail
+	if whole.Path, err = url.PathUnescape(whole.RawPath); err != nil {
+		return nil, fmt.Errorf("base URL: %w", err)
+	}
+	whole.RawQuery = a.query(params).Encode()
+	return &whole, a.assertURL(u, &whole)
+}
+
+// assertURL is the last look at the URL: parameters changed neither the host
+// nor the number of segments of the path.
+func (a *Action) assertURL(base, whole *url.URL) error {
+	segments := strings.Count(base.EscapedPath(), "/") + strings.Count(a.Request.Path.text, "/")
+	if whole.Scheme != base.Scheme || whole.Host != base.Host || whole.User != nil || whole.Fragment != "" ||
+		strings.Count(whole.EscapedPath(), "/") != segments {
+		return invalid("the parameters of the path lead elsewhere")
+	}
+	return nil
+}
+
+func (a *Action) query(params map[string]any) url.Values {
+	query := url.Values{}
+	for name, template := range a.Request.Query {
+		if text, ok := template.expand(scalarsOf(params)); ok {
+			query.Set(name, text)
+		}
+	}
+	return query
+}
+
+func (a *Action) header(params map[string]any) (http.Header, error) {
+	header := http.Header{"User-Agent": {userAgent}, "Accept": {"application/json"}}
+	for name, value := range a.pack.HTTP.Headers {
+		header.Set(name, value)
+	}
+	for name, template := range a.Request.Headers {
+		text, ok := template.expand(scalarsOf(params))
+		if !ok {
+			continue
+		}
+		if !isFieldValue(text) {
+			return nil, invalid(template.where() + ": holds a control character, which a header cannot carry")
+		}
+		header.Set(name, text)
+	}
+	return header, nil
+}
+
+// body makes the body, nil for none, and sets its type.
+func (a *Action) body(params map[string]any, header http.Header) (io.Reader, error) {
+	if a.Request.Body == nil {
+		return nil, nil //nolint:nilnil // no body is no error
+	}
+	rest := maps.Clone(params)
+	for name := range a.Request.placed() {
+		delete(rest, name)
+	}
+	for _, name := range a.Request.Body.Omit {
+		delete(rest, name)
+	}
+	if a.Request.Body.Encoding == EncodingForm {
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+		form, err := formOf(rest)
+		return strings.NewReader(form.Encode()), err
+	}
+	header.Set("Content-Type", "application/json; charset=utf-8") // Slack warns without the charset
+	raw, err := encodeJSON(rest)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the body: %w", err)
+	}
+	return bytes.NewReader(raw), nil
+}
+
+// apply adds the credential.
+func (a *Action) apply(cred Credential, u *url.URL, header http.Header) error {
+	auth, ok := a.pack.AuthByID(cred.Auth)
+	if !ok {
+		return events.Errorf(events.CodeNeedsReauth, "provider %s has no auth %q; connect the account again", a.pack.Name, clip(cred.Auth, 40))
+	}
+	if auth.Type == AuthNone {
+		return nil
+	}
+	if cred.Token.IsZero() {
+		return events.Errorf(events.CodeNeedsReauth, "the connection has no credential; connect the account again")
+	}
+	value, _ := auth.Apply.Value.expand(func(string) (string, bool) { return string(cred.Token.peek()), true })
+	if auth.Apply.Query != "" {
+		query := u.Query()
+		query.Set(auth.Apply.Query, value)
+		u.RawQuery = query.Encode()
+		return nil
+	}
+	if !isFieldValue(value) {
+		return events.Errorf(events.CodeNeedsReauth, "the credential holds a control character; connect the account again")
+	}
+	header.Set(auth.Apply.Header, value)
+	return nil
+}
+
+// placed is the set of parameters that path, query and headers use.
+func (r *Request) placed() map[string]bool {
+	placed := map[string]bool{}
+	for _, t := range slices.Concat([]Template{r.Path}, slices.Collect(maps.Values(r.Query)), slices.Collect(maps.Values(r.Headers))) {
+		for _, field := range t.fields() {
+			placed[strings.TrimPrefix(field, "params.")] = true
+		}
+	}
+	return placed
+}

@@ -1,0 +1,235 @@
+package providers
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"unicode"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+const (
+	defaultMaxResponse = 10 << 20 // bytes
+	maxMessage         = 300      // bytes of a provider's text in an error
+)
+
+// Read says what a response means: the data of a success, or an *events.Error.
+// Any other error is the network's, from reading the body. The caller closes
+// the body; Read takes at most [HTTP].MaxResponse and one byte of it.
+//
+// Data is the body as it came if that is JSON, or the part of it that
+// [Action].Result names; a body that is not JSON is one JSON string; no body is
+// null.
+func (a *Action) Read(resp *http.Response) (json.RawMessage, error) {
+	limit := int64(cmp.Or(a.pack.HTTP.MaxResponse, defaultMaxResponse))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	r := response{http: &a.pack.HTTP, status: resp.StatusCode, header: resp.Header, raw: bytes.TrimSpace(raw)}
+	if int64(len(raw)) > limit {
+		return nil, r.tooLong(a.Effect, limit)
+	}
+	if !r.succeeded() {
+		return nil, r.failure()
+	}
+	return r.data(a.Result), nil
+}
+
+// response is one answer of a provider. It decodes the body when that is first
+// asked for: most successes are passed on as they are.
+type response struct {
+	http    *HTTP
+	status  int
+	header  http.Header
+	raw     []byte
+	verdict *verdict // what predicates look at
+	exact   any      // the decoded body with json.Number; nil when it is no JSON
+}
+
+func (r *response) succeeded() bool {
+	if r.http.Success.IsZero() {
+		return r.status < http.StatusMultipleChoices
+	}
+	return r.holds(r.http.Success)
+}
+
+func (r *response) holds(p Predicate) bool {
+	if r.verdict == nil {
+		r.verdict = &verdict{Status: r.status, Header: make(map[string]string, len(r.header))}
+		for name := range r.header {
+			r.verdict.Header[strings.ToLower(name)] = r.header.Get(name)
+		}
+	}
+	if p.readsBody && r.verdict.Body == nil {
+		r.verdict.Body = arithmetic(decodeBody(r.raw))
+	}
+	return p.holds(*r.verdict)
+}
+
+// tooLong refuses a response that was not read to its end. Whether it says that
+// a write succeeded stands in the part that was not read.
+func (r *response) tooLong(effect Effect, limit int64) *events.Error {
+	code := events.CodeProviderRejected
+	if effect != EffectRead && r.status < http.StatusMultipleChoices {
+		code = events.CodeOutcomeUnknown
+	}
+	r.raw = nil
+	return r.error(code, fmt.Sprintf("the response is longer than %d bytes", limit))
+}
+
+// find reads a source from the response.
+func (r *response) find(s Source) (string, bool) {
+	if s.kind == sourceJSON && r.exact == nil {
+		r.exact = decodeBody(r.raw)
+	}
+	text, ok := s.fromResponse(r.header, r.exact)
+	text = clean(text)
+	return text, ok && text != ""
+}
+
+// decodeBody returns nil for what is no JSON.
+func decodeBody(raw []byte) any {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var body any
+	if err := dec.Decode(&body); err != nil || len(bytes.TrimSpace(raw[dec.InputOffset():])) > 0 {
+		return nil
+	}
+	return body
+}
+
+// data is what a success gives back.
+func (r *response) data(result Source) json.RawMessage {
+	switch {
+	case len(r.raw) == 0:
+		return json.RawMessage("null")
+	case !json.Valid(r.raw):
+		text, err := encodeJSON(string(r.raw))
+		if err != nil {
+			return json.RawMessage("null")
+		}
+		return text
+	case result.IsZero():
+		return r.raw
+	default:
+		return rawAt(r.raw, result.pointer)
+	}
+}
+
+// failure classes the response: the first class of the pack that matches, else
+// what the status alone says.
+func (r *response) failure() *events.Error {
+	for _, class := range r.http.Errors {
+		if !r.holds(class.When) {
+			continue
+		}
+		message := r.message()
+		if scope, ok := r.find(class.Needs); ok {
+			message = "the connection lacks the scope " + scope
+		}
+		return r.error(events.Code(class.Code), message)
+	}
+	return r.error(codeOfStatus(r.status), r.message())
+}
+
+// message is the provider's reason, or what the status says: never the body.
+func (r *response) message() string {
+	if text, ok := r.find(r.http.Error.Message); ok {
+		return text
+	}
+	if r.status < http.StatusMultipleChoices {
+		return "the provider says that it failed and gives no reason"
+	}
+	return strings.TrimSpace(fmt.Sprintf("the provider answered %d %s", r.status, http.StatusText(r.status)))
+}
+
+func (r *response) error(code events.Code, message string) *events.Error {
+	e := events.Errorf(code, "%s", message)
+	e.Status = r.status
+	e.ProviderCode, _ = r.find(r.http.Error.Code)
+	e.RequestID, _ = r.find(r.http.RequestID)
+	return e
+}
+
+// codeOfStatus is the code of a failure that no class of the pack matches.
+func codeOfStatus(status int) events.Code {
+	switch {
+	case status == http.StatusUnauthorized:
+		return events.CodeNeedsReauth
+	case status == http.StatusTooManyRequests:
+		return events.CodeRateLimited
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status >= http.StatusInternalServerError:
+		return events.CodeProviderUnavailable
+	default:
+		return events.CodeProviderRejected
+	}
+}
+
+// clean makes a provider's text fit for a message: one line of at most 300
+// bytes, without control characters.
+func clean(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r):
+			r = ' '
+		case !unicode.IsPrint(r):
+			continue
+		}
+		if b.Len()+len(string(r)) > maxMessage-len("…") {
+			b.WriteString("…")
+			break
+		}
+		b.WriteRune(r)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// rawAt follows a JSON pointer in valid JSON without changing what it finds;
+// null where it leads nowhere.
+func rawAt(raw json.RawMessage, pointer []string) json.RawMessage {
+	for _, token := range pointer {
+		var object map[string]json.RawMessage
+		var list []json.RawMessage
+		if json.Unmarshal(raw, &object) == nil {
+			raw = object[token]
+		} else if i, ok := arrayIndex(token); ok && json.Unmarshal(raw, &list) == nil && i < len(list) {
+			raw = list[i]
+		} else {
+			raw = nil
+		}
+		if raw == nil {
+			return json.RawMessage("null")
+		}
+	}
+	return raw
+}
+
+// arithmetic puts numbers that expr can compare in place of json.Number.
+func arithmetic(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			v[name] = arithmetic(member)
+		}
+	case []any:
+		for i, item := range v {
+			v[i] = arithmetic(item)
+		}
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return int(n)
+		}
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+		return nil
+	}
+	return v
+}

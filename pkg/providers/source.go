@@ -1,0 +1,226 @@
+package providers
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Source names one piece of text in a delivery or in a response. In YAML:
+//
+//	header:NAME         the first value of a header
+//	json:/a/b           what a JSON pointer (RFC 6901) leads to: a string, a number, true or false
+//	form:NAME           a field of a form
+//	query:NAME          a parameter of the URL
+//	text:LITERAL        the literal itself
+//	hash:body           sha256- and the hex digest of the body
+//
+// A source whose text is missing or empty is absent. A ? at the end says that a
+// part of a [Compose] may be absent; YAML wants quotes for it inside [ ]. The
+// zero value names nothing.
+type Source struct {
+	kind     sourceKind
+	name     string   // what follows the colon
+	pointer  []string // of json: the unescaped reference tokens
+	optional bool
+}
+
+type sourceKind string
+
+const (
+	sourceHeader sourceKind = "header"
+	sourceJSON   sourceKind = "json"
+	sourceForm   sourceKind = "form"
+	sourceQuery  sourceKind = "query"
+	sourceText   sourceKind = "text"
+	sourceHash   sourceKind = "hash"
+)
+
+// IsZero tells whether s names nothing.
+func (s Source) IsZero() bool { return s.kind == "" }
+
+// String returns s as it is written in a pack.
+func (s Source) String() string {
+	if s.IsZero() {
+		return ""
+	}
+	text := string(s.kind) + ":" + s.name
+	if s.optional {
+		text += "?"
+	}
+	return text
+}
+
+// UnmarshalYAML reads the written form.
+func (s *Source) UnmarshalYAML(node *yaml.Node) error {
+	text, err := scalarText(node)
+	if err != nil {
+		return err
+	}
+	*s, err = parseSource(text)
+	if err != nil {
+		return atLine(node, "%w", err)
+	}
+	return nil
+}
+
+func parseSource(text string) (Source, error) {
+	kind, name, _ := strings.Cut(text, ":")
+	name, optional := strings.CutSuffix(name, "?")
+	s := Source{kind: sourceKind(kind), name: name, optional: optional}
+	var err error
+	switch s.kind {
+	case sourceHeader:
+		if !isFieldName(name) {
+			err = errors.New("is not a header name, want such as header:X-Request-Id")
+		}
+		s.name = http.CanonicalHeaderKey(name)
+	case sourceJSON:
+		s.pointer, err = parsePointer(name)
+	case sourceForm, sourceQuery, sourceText:
+		if name == "" {
+			err = errors.New("needs something after the colon")
+		}
+	case sourceHash:
+		if name != "body" {
+			err = errors.New("is unknown, the only hash is hash:body")
+		}
+	default:
+		err = errors.New("is not a source, want one of header:NAME, json:/pointer, form:NAME, query:NAME, text:LITERAL, hash:body")
+	}
+	if err != nil {
+		return Source{}, sourceError(text, err)
+	}
+	return s, nil
+}
+
+func sourceError(text string, err error) error {
+	return errors.New(strconv.Quote(clip(text, 60)) + " " + err.Error())
+}
+
+// parsePointer splits a JSON pointer into its unescaped reference tokens.
+func parsePointer(text string) ([]string, error) {
+	if text == "" {
+		return []string{}, nil
+	}
+	if text[0] != '/' {
+		return nil, errors.New("needs a JSON pointer that begins with /, such as json:/repository/id")
+	}
+	tokens := strings.Split(text[1:], "/")
+	for i, t := range tokens {
+		plain := strings.NewReplacer("~0", "", "~1", "").Replace(t)
+		if strings.Contains(plain, "~") {
+			return nil, errors.New("has a ~ that is not ~0 (for ~) or ~1 (for /)")
+		}
+		tokens[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(t)
+	}
+	return tokens, nil
+}
+
+// isFieldName tells whether s is a header name: a token of RFC 9110.
+func isFieldName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !isAlphanumeric(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// fromResponse finds the text in a response whose body was decoded with
+// UseNumber. Only header and json sources are present in a response.
+func (s Source) fromResponse(header http.Header, body any) (string, bool) {
+	switch s.kind {
+	case sourceHeader:
+		v := header.Get(s.name)
+		return v, v != ""
+	case sourceJSON:
+		v, ok := follow(body, s.pointer)
+		if !ok {
+			return "", false
+		}
+		text, ok := scalar(v)
+		return text, ok && text != ""
+	default:
+		return "", false
+	}
+}
+
+// follow walks a decoded JSON value along the tokens of a pointer.
+func follow(v any, pointer []string) (any, bool) {
+	for _, token := range pointer {
+		switch at := v.(type) {
+		case map[string]any:
+			next, ok := at[token]
+			if !ok {
+				return nil, false
+			}
+			v = next
+		case []any:
+			i, ok := arrayIndex(token)
+			if !ok || i >= len(at) {
+				return nil, false
+			}
+			v = at[i]
+		default:
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// arrayIndex reads a reference token as the index of an array: digits without
+// a leading zero.
+func arrayIndex(token string) (int, bool) {
+	i, err := strconv.Atoi(token)
+	if err != nil || strconv.Itoa(i) != token || i < 0 {
+		return 0, false
+	}
+	return i, true
+}
+
+// Compose makes one text out of several parts. In YAML it is one source, or a
+// list of sources that all have to be present but for those marked with ?.
+type Compose []Source
+
+// UnmarshalYAML reads the written form.
+func (c *Compose) UnmarshalYAML(node *yaml.Node) error {
+	items := []*yaml.Node{node}
+	if node.Kind == yaml.SequenceNode {
+		items = node.Content
+	}
+	parts := make(Compose, len(items))
+	for i, item := range items {
+		if err := parts[i].UnmarshalYAML(item); err != nil {
+			return err
+		}
+	}
+	if !slices.ContainsFunc(parts, func(s Source) bool { return !s.optional }) {
+		return atLine(node, "needs at least one part that is not optional")
+	}
+	*c = parts
+	return nil
+}
+
+// text joins the parts by separator; false when a part that is needed is absent.
+func (c Compose) text(get func(Source) (string, bool), separator string) (string, bool) {
+	parts := make([]string, 0, len(c))
+	for _, s := range c {
+		v, ok := get(s)
+		if ok {
+			parts = append(parts, v)
+		} else if !s.optional {
+			return "", false
+		}
+	}
+	return strings.Join(parts, separator), true
+}
