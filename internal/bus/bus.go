@@ -56,13 +56,13 @@ func (b *Bus) open(ctx context.Context) (err error) {
 	if err := b.connect(ctx); err != nil {
 		return err
 	}
-	return b.Declare(ctx)
+	return patiently(ctx, settling, func() error { return b.Declare(ctx) })
 }
 
 func (b *Bus) logOpen(took time.Duration) {
 	e := b.cfg.Log.Info().
 		Stringer("durability", b.cfg.Durability).
-		Str("promise", b.cfg.Durability.Describe()).
+		Str("promise", b.Promise()).
 		Str("version", b.version).
 		Bool("embedded", b.Embedded()).
 		Dur("took", took)
@@ -72,9 +72,18 @@ func (b *Bus) logOpen(took time.Duration) {
 		e = e.Str("url", b.conn.ConnectedUrlRedacted())
 	}
 	e.Msg("bus open")
-	if !b.Embedded() && b.cfg.Durability.Replicas() == 1 && b.conn.ConnectedClusterName() != "" {
+	b.logRisks()
+}
+
+// logRisks warns of settings that are legal and seldom meant.
+func (b *Bus) logRisks() {
+	if b.Embedded() && b.server.isPublic() {
+		b.cfg.Log.Warn().Str("addr", b.cfg.Addr).Bool("authentication", false).Msg("bus open to other machines")
+	}
+	cluster := b.conn.ConnectedClusterName()
+	if !b.Embedded() && b.cfg.Durability.Replicas() == 1 && cluster != "" {
 		b.cfg.Log.Warn().Stringer("durability", b.cfg.Durability).Int("replicas", 1).
-			Str("cluster", b.conn.ConnectedClusterName()).Str("better", HA.String()).Msg("bus keeps one copy on a cluster")
+			Str("cluster", cluster).Stringer("better", HA).Msg("bus keeps one copy on a cluster")
 	}
 }
 
@@ -87,6 +96,15 @@ func (b *Bus) JetStream() jetstream.JetStream { return b.js }
 
 // Durability is the mode that the bus was opened with.
 func (b *Bus) Durability() Durability { return b.cfg.Durability }
+
+// Promise says in one line what an acknowledged message survives on this bus.
+func (b *Bus) Promise() string {
+	promise := b.cfg.Durability.Describe()
+	if b.cfg.Durability == Single && !b.Embedded() {
+		promise += "; if the server runs with sync_interval: always"
+	}
+	return promise
+}
 
 // Embedded reports whether the server runs in this process.
 func (b *Bus) Embedded() bool { return b.server != nil }

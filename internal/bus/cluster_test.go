@@ -1,8 +1,12 @@
+//go:build integration
+
 package bus_test
 
 import (
+	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,49 +39,59 @@ func serveCluster(t *testing.T) (servers []*server.Server, urls string) {
 	return servers, urls[1:]
 }
 
-func TestCluster(t *testing.T) {
+// TestClusterLosesLeader parks on three servers and stops the one that leads
+// the parked messages before they are due.
+func TestClusterLosesLeader(t *testing.T) {
 	t.Parallel()
 	servers, urls := serveCluster(t)
-	t0 := time.Now()
 	b := bustest.New(t, func(c *bus.Config) { c.URL, c.Durability = urls, bus.HA })
-	t.Log("open", time.Since(t0))
-	for name := range shapes2(t, b) {
-		if n := info(t, b, name).Config.Replicas; n != 3 {
-			t.Errorf("%s: %d replicas", name, n)
-		}
-	}
+	checkReplicas(t, b)
+
 	const n = 20
-	due := time.Now().Add(2*time.Second)
+	due := time.Now().Add(time.Second)
 	for i := range n {
 		park(t, b, parked(fmt.Sprint(i), due))
 	}
 	leader := info(t, b, events.StreamLater).Cluster.Leader
-	for _, s := range servers {
-		if s.Name() == leader {
-			halt(s)
-		}
-	}
-	t.Log("halted", time.Until(due))
-	for b.Ready(t.Context()) != nil {
-		time.Sleep(10*time.Millisecond)
-	}
-	t.Log("ready", time.Until(due))
+	halt(servers[slices.IndexFunc(servers, func(s *server.Server) bool { return s.Name() == leader })])
+	waitReady(t, b)
+
 	m := newMover(t, b)
-	seen := map[string]int{}
-	for len(seen) < n {
-		_, data, arrived, _ := m.next()
+	for seen := map[string]bool{}; len(seen) < n; {
+		_, id, arrived, _ := m.next()
 		if arrived.Before(due) {
-			t.Error("early")
+			t.Errorf("%s fired %s early", id, due.Sub(arrived))
 		}
-		seen[data]++
-		if len(seen)==n {
-		t.Log(arrived.Sub(due))
+		seen[id] = true
+	}
+}
+
+func checkReplicas(t *testing.T, b *bus.Bus) {
+	t.Helper()
+	names := b.JetStream().StreamNames(t.Context())
+	for name := range names.Name() {
+		if n := info(t, b, name).Config.Replicas; n != 3 {
+			t.Errorf("%s: %d replicas, want 3", name, n)
 		}
 	}
-	t.Log(seen)
+	if err := names.Err(); err != nil {
+		t.Fatal(err)
+	}
 }
-func shapes2(t *testing.T, b *bus.Bus) map[string]int {
-	r := map[string]int{}
-	for x := range b.JetStream().StreamNames(t.Context()).Name() { r[x]=1 }
-	return r
+
+// waitReady waits for the cluster to have its leaders again.
+func waitReady(t *testing.T, b *bus.Bus) {
+	t.Helper()
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		err := b.Ready(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

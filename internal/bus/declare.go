@@ -113,6 +113,7 @@ func higher[T ~int64](a, b T) T {
 // The server's error codes that an operator can do something about.
 const (
 	codeNoPeers         jetstream.ErrorCode = 10005
+	codeNoLeader        jetstream.ErrorCode = 10008
 	codeNoStorage       jetstream.ErrorCode = 10047
 	codeSubjectsOverlap jetstream.ErrorCode = 10065
 	codeNoReplicas      jetstream.ErrorCode = 10074

@@ -14,9 +14,12 @@ import (
 )
 
 const (
-	startPatience  = 10 * time.Second // for a server that starts at the same time
-	attemptTimeout = 2 * time.Second
-	attemptPause   = 250 * time.Millisecond
+	// startPatience is for a server or a cluster that is still starting; the
+	// others are for one attempt on it.
+	startPatience = 10 * time.Second
+	dialTimeout   = 2 * time.Second
+	askTimeout    = time.Second
+	attemptPause  = 250 * time.Millisecond
 
 	// inboxPrefix differs from the one that applications use, so that a reader
 	// of theirs does not see the replies to ours.
@@ -45,11 +48,13 @@ func (b *Bus) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return b.checkStore(ctx)
+	return patiently(ctx, settling, func() error { return b.checkStore(ctx) })
 }
 
 // checkStore makes sure that the server stores messages at all.
 func (b *Bus) checkStore(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	_, err := b.js.AccountInfo(ctx)
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
@@ -57,40 +62,66 @@ func (b *Bus) checkStore(ctx context.Context) error {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return errors.New("JetStream is off for this account on the server of PLUGFN_NATS_URL: enable it for the account of these credentials")
 	case err != nil:
-		return fmt.Errorf("asking the server of PLUGFN_NATS_URL for its store: %w", err)
+		return fmt.Errorf("asking the server of PLUGFN_NATS_URL for its store: %w: a cluster answers once most of its servers run", err)
 	}
 	return nil
 }
 
-// dial connects to a server outside. It tries again for a while, because
-// services and their server are often started together, but never where
-// trying again cannot help.
-func dial(ctx context.Context, servers string, options []nats.Option) (*nats.Conn, error) {
+// dial connects to a server outside.
+func dial(ctx context.Context, servers string, options []nats.Option) (conn *nats.Conn, err error) {
 	where, err := publicURL(servers)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
+	try := func() error {
+		conn, err = nats.Connect(servers, append(options, nats.Timeout(dialTime(ctx)))...)
+		return err
+	}
+	err = patiently(ctx, func(err error) bool { return !refused(err) }, try)
+	switch {
+	case err == nil:
+		return conn, nil
+	case refused(err):
+		return nil, fmt.Errorf("connecting to %s: %w: see PLUGFN_NATS_URL and the credentials", where, err)
+	default:
+		return nil, fmt.Errorf("connecting to %s: %w: is a NATS server running there? PLUGFN_NATS_URL says where, empty means the embedded one", where, err)
+	}
+}
+
+// patiently tries until it succeeds, fails for good, or time is over: services
+// and their servers are often started together.
+func patiently(ctx context.Context, passing func(error) bool, try func() error) error {
+	over := time.After(startPatience)
 	for {
-		conn, err := nats.Connect(servers, append(options, nats.Timeout(attemptTime(ctx)))...)
-		switch {
-		case err == nil:
-			return conn, nil
-		case refused(err):
-			return nil, fmt.Errorf("connecting to %s: %w: see PLUGFN_NATS_URL and the credentials", where, err)
+		err := try()
+		if err == nil || !passing(err) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("connecting to %s: %w: is a NATS server running there? PLUGFN_NATS_URL says where, empty means the embedded one", where, err)
+			return err
+		case <-over:
+			return err
 		case <-time.After(attemptPause):
 		}
 	}
 }
 
-func attemptTime(ctx context.Context) time.Duration {
-	deadline, _ := ctx.Deadline()
-	return max(min(attemptTimeout, time.Until(deadline)), time.Millisecond)
+func dialTime(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return dialTimeout
+	}
+	return max(min(dialTimeout, time.Until(deadline)), time.Millisecond)
+}
+
+// settling reports whether err is that of a cluster that is still forming.
+func settling(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode == codeNoLeader || api.ErrorCode == codeNoPeers
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
 }
 
 // refused reports whether a server answered and did not want us, or we not it.

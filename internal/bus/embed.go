@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -100,15 +101,27 @@ func serverOptions(cfg Config) (*server.Options, error) {
 
 // url is where other processes reach the server; empty if it does not listen.
 func (e *embedded) url() string {
-	addr, ok := e.Addr().(*net.TCPAddr)
-	if !ok || addr == nil {
+	addr := e.listening()
+	if addr == nil {
 		return ""
 	}
 	host := addr.IP.String()
 	if addr.IP.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return fmt.Sprintf("nats://%s", net.JoinHostPort(host, fmt.Sprint(addr.Port)))
+	return "nats://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+}
+
+// isPublic reports whether other machines may reach the server.
+func (e *embedded) isPublic() bool {
+	addr := e.listening()
+	return addr != nil && !addr.IP.IsLoopback()
+}
+
+// listening is the address of the server; nil if it does not listen.
+func (e *embedded) listening() *net.TCPAddr {
+	addr, _ := e.Addr().(*net.TCPAddr)
+	return addr
 }
 
 // startError says what to do about an error that kept the server from

@@ -178,20 +178,30 @@ type gauge struct {
 
 // take reports whether size bytes fit below maxBytes, and counts them.
 func (g *gauge) take(ctx context.Context, js jetstream.JetStream, maxBytes, size int64) (bool, error) {
+	if g.takeKnown(size) {
+		return true, nil
+	}
+	stream, err := js.Stream(ctx, events.StreamLater) // not under the lock: others have their own ctx
+	if err != nil {
+		return false, err
+	}
+	g.look(maxBytes - int64(stream.CachedInfo().State.Bytes))
+	return g.takeKnown(size), nil
+}
+
+func (g *gauge) takeKnown(size int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left < size || time.Now().After(g.until) {
+		return false
+	}
+	g.left -= size
+	return true
+}
+
+func (g *gauge) look(left int64) {
 	const memory = time.Second
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now := time.Now(); now.After(g.until) || g.left < size {
-		stream, err := js.Stream(ctx, events.StreamLater)
-		if err != nil {
-			return false, err
-		}
-		g.left = maxBytes - int64(stream.CachedInfo().State.Bytes)
-		g.until = now.Add(memory)
-	}
-	if g.left < size {
-		return false, nil
-	}
-	g.left -= size
-	return true, nil
+	g.left, g.until = left, time.Now().Add(memory)
 }

@@ -11,13 +11,15 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 )
 
-// childDir tells this binary to be the process that gets killed, see
-// startChild.
-const childDir = "PLUGFN_TEST_CHILD_DIR"
+// These tell this binary to be the process that gets killed, see startChild.
+const (
+	childDir        = "PLUGFN_TEST_CHILD_DIR"
+	childDurability = "PLUGFN_TEST_CHILD_DURABILITY"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		runChild(dir)
+		runChild(bus.Config{Dir: dir, Addr: "-", Durability: bus.Durability(os.Getenv(childDurability))})
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -26,12 +28,12 @@ func TestMain(m *testing.M) {
 const childMessages = 200
 
 // runChild opens a store, publishes to it, says so and waits to be killed.
-func runChild(dir string) {
+func runChild(cfg bus.Config) {
 	fail := func(err error) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	b, err := bus.Open(background, bus.Config{Dir: dir, Addr: "-"})
+	b, err := bus.Open(background, cfg)
 	if err != nil {
 		fail(err)
 	}
@@ -46,10 +48,10 @@ func runChild(dir string) {
 
 // startChild starts another process on dir and returns when it has published.
 // The caller kills it.
-func startChild(t *testing.T, dir string) *exec.Cmd {
+func startChild(t *testing.T, dir string, d bus.Durability) *exec.Cmd {
 	t.Helper()
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childDir+"="+dir)
+	child.Env = append(os.Environ(), childDir+"="+dir, childDurability+"="+d.String())
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {

@@ -8,9 +8,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/bus/bustest"
@@ -63,6 +65,9 @@ func TestOpenEmbedded(t *testing.T) {
 	if inbox := b.Conn().NewInbox(); strings.HasPrefix(inbox, events.InboxPrefix) {
 		t.Errorf("inbox %q could be named in %s", inbox, events.HeaderReply)
 	}
+	if b.Promise() != bus.Dev.Describe() {
+		t.Errorf("promise %q", b.Promise())
+	}
 	if b.Faults() != 0 {
 		t.Errorf("%d faults", b.Faults())
 	}
@@ -72,13 +77,30 @@ func TestOpenEmbedded(t *testing.T) {
 // server, the other connects to it.
 func TestOpenShared(t *testing.T) {
 	owner := bustest.New(t, bustest.Listen)
-	guest := bustest.New(t, func(c *bus.Config) { c.URL = owner.ClientURL() })
+	guest := bustest.New(t, func(c *bus.Config) { c.URL, c.Durability = owner.ClientURL(), "" })
 	if guest.Embedded() || guest.ClientURL() != "" {
 		t.Errorf("embedded %v, url %q", guest.Embedded(), guest.ClientURL())
+	}
+	if guest.Durability() != bus.Single || !strings.Contains(guest.Promise(), "if the server runs with sync_interval: always") {
+		t.Errorf("durability %s promises %q: nobody knows how a server outside writes", guest.Durability(), guest.Promise())
 	}
 	publish(t, guest, "plugfn.event.u1.github.push", []byte("hi"))
 	if n := info(t, owner, events.StreamEvents).State.Msgs; n != 1 {
 		t.Errorf("owner sees %d messages, want 1", n)
+	}
+}
+
+// TestOpenToOthers listens on every address of this machine.
+func TestOpenToOthers(t *testing.T) {
+	for addr, public := range map[string]bool{"0.0.0.0:0": true, "127.0.0.1:0": false, "-": false} {
+		var log lockedBuffer
+		b := bustest.New(t, func(c *bus.Config) { c.Addr, c.Log = addr, zerolog.New(&log) })
+		if public && !strings.HasPrefix(b.ClientURL(), "nats://127.0.0.1:") {
+			t.Errorf("%s: url %q", addr, b.ClientURL())
+		}
+		if warned := strings.Contains(log.String(), `"authentication":false`); warned != public {
+			t.Errorf("%s: warned %v, want %v:\n%s", addr, warned, public, log.String())
+		}
 	}
 }
 
@@ -101,16 +123,19 @@ func TestRestartKeepsMessages(t *testing.T) {
 // TestKilled kills the process that holds a store: nobody else gets in while
 // it lives, nothing is lost and nothing stays locked when it is gone.
 func TestKilled(t *testing.T) {
-	dir := t.TempDir()
-	child := startChild(t, dir)
+	for _, d := range []bus.Durability{bus.Dev, bus.Single} {
+		t.Run(d.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			child := startChild(t, dir, d)
+			_, err := bus.Open(t.Context(), bus.Config{Dir: dir, Addr: "-"})
+			wantError(t, err, dir, "in use by process "+strconv.Itoa(child.Process.Pid))
 
-	_, err := bus.Open(t.Context(), bus.Config{Dir: dir, Addr: "-"})
-	wantError(t, err, dir, "in use by process "+strconv.Itoa(child.Process.Pid))
-
-	kill(child)
-	b := bustest.New(t, bustest.Dir(dir))
-	if n := info(t, b, events.StreamActions).State.Msgs; n != childMessages {
-		t.Errorf("%d messages, want %d", n, childMessages)
+			kill(child)
+			b := bustest.New(t, bustest.Dir(dir))
+			if n := info(t, b, events.StreamActions).State.Msgs; n != childMessages {
+				t.Errorf("%d messages, want %d", n, childMessages)
+			}
+		})
 	}
 }
 
@@ -239,7 +264,7 @@ func TestOpenLargeStore(t *testing.T) {
 	b := bustest.New(t, bustest.Dir(dir))
 	const n = 10_000
 	for i := range n {
-		if _, err := b.JetStream().PublishAsync(fmt.Sprintf("plugfn.action.u%d.p.a", i%100), make([]byte, 512)); err != nil {
+		if _, err := b.JetStream().PublishAsync(fmt.Sprintf("plugfn.action.u%d.p.a", i%100), make([]byte, 512), jetstream.WithStallWait(10*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}
