@@ -1,10 +1,8 @@
 package providers
 
 import (
-	"fmt"
 	"maps"
 	"net"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -112,11 +110,11 @@ func (a *Apply) check(path string, r report) {
 	}
 	fields := a.Value.fields()
 	if len(fields) == 0 {
-		r(path+".value", "must hold {{%s}}", fieldCredential)
+		r(path+".value", "must hold {{%s}}", authField)
 	}
 	for _, f := range fields {
-		if f != fieldCredential {
-			r(path+".value", "{{%s}} is not known here, only {{%s}}", f, fieldCredential)
+		if f != authField {
+			r(path+".value", "{{%s}} is not known here, only {{%s}}", f, authField)
 		}
 	}
 }
@@ -188,7 +186,7 @@ func isLoopback(host string) bool {
 
 // checkSource refuses sources that are not in a response.
 func checkSource(path string, s Source, r report) {
-	if !s.IsZero() && s.kind != sourceHeader && s.kind != sourceJSON {
+	if !s.IsZero() && (s.kind != sourceHeader && s.kind != sourceJSON || s.optional) {
 		r(path, "must be header:NAME or json:/pointer")
 	}
 }
@@ -210,48 +208,4 @@ func checkName(path, name string, r report) {
 	if !dottedName.MatchString(name) || len(name) > maxName {
 		r(path, "must be names of letters, digits and _, joined by dots, at most %d bytes", maxName)
 	}
-}
-
-// checkHeaderNames judges names that a pack sets itself.
-func checkHeaderNames(path string, names func(func(string) bool), r report) {
-	seen := map[string]bool{}
-	for _, name := range slices.Sorted(names) {
-		checkHeaderName(path+"."+name, name, r)
-		canonical := http.CanonicalHeaderKey(name)
-		if seen[canonical] {
-			r(path+"."+name, "is there twice, in another spelling")
-		}
-		seen[canonical] = true
-	}
-}
-
-func checkHeaderName(path, name string, r report) {
-	if !isFieldName(name) || strings.ContainsAny(name, "!#$%&'*+.^_`|~") {
-		r(path, "must be letters, digits and -")
-	}
-	if why := whyReserved(strings.ToLower(name)); why != "" {
-		r(path, "cannot be set: %s", why)
-	}
-}
-
-// whyReserved says why a pack may not set a header; "" if it may.
-func whyReserved(lower string) string {
-	switch lower {
-	case "authorization", "cookie":
-		return "a credential is applied by auth"
-	case "idempotency-key", "x-idempotency-key":
-		return "net/http would repeat writes that have it"
-	case "content-type", "user-agent", "accept-encoding":
-		return "PlugFn sets it"
-	case "host", "connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade", "expect":
-		return "it belongs to the connection"
-	case "forwarded", "via":
-		return "it belongs to proxies"
-	}
-	for _, prefix := range []string{"proxy-", "x-forwarded-"} {
-		if strings.HasPrefix(lower, prefix) {
-			return fmt.Sprintf("%s… belongs to proxies", prefix)
-		}
-	}
-	return ""
 }

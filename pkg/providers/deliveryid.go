@@ -8,6 +8,8 @@ import (
 	"slices"
 )
 
+var errNoDeliveryID = errors.New("setting the delivery id: this delivery bears none, its body is what tells it from others: change that")
+
 // NewDeliveryID puts id where the pack reads the delivery id of d, and leaves
 // all other bytes as they are, so that one delivery can be sent many times. The
 // signature has to be made after it. It is an error when d bears no id, or only
@@ -34,10 +36,11 @@ func (w *Webhooks) NewDeliveryID(d *Delivery, id string) error {
 		case sourceForm:
 			r.replaceField(s.name, id)
 			return nil
+		default:
+			return errNoDeliveryID
 		}
-		break
 	}
-	return errors.New("setting the delivery id: the provider sends none in this delivery, its body is what tells it from others: change that")
+	return errNoDeliveryID
 }
 
 // replaceJSON puts a string in the place of a value in the JSON.

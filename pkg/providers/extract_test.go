@@ -49,38 +49,46 @@ func TestExtract(t *testing.T) {
 		want     map[string]string
 	}{
 		"members at all levels": {
-			`{"a":{"b":"deep"},"n":-1.50e+2,"t":true,"f":false}`, []string{"/a/b", "/n", "/t", "/f"},
+			`{"a":{"b":"deep"},"n":-1.50e+2,"t":true,"f":false}`,
+			[]string{"/a/b", "/n", "/t", "/f"},
 			map[string]string{"/a/b": "deep", "/n": "-1.50e+2", "/t": "true", "/f": "false"},
 		},
 		"what is no scalar is absent": {
-			`{"null":null,"object":{},"list":[]}`, []string{"/null", "/object", "/list", "/none"},
+			`{"null":null,"object":{},"list":[]}`,
+			[]string{"/null", "/object", "/list", "/none"},
 			map[string]string{},
 		},
 		"empty is a value": {`{"a":""}`, []string{"/a"}, map[string]string{"/a": ""}},
 		"list indexes": {
-			`[["x","y"],{"0":"z"}]`, []string{"/0/1", "/1/0", "/0/01", "/0/-", "/0/2"},
+			`[["x","y"],{"0":"z"}]`,
+			[]string{"/0/1", "/1/0", "/0/01", "/0/-", "/0/2"},
 			map[string]string{"/0/1": "y", "/1/0": "z"},
 		},
 		"escaped reference tokens": {
-			`{"a/b":"slash","m~n":"tilde","":"nothing","~1":"both"}`, []string{"/a~1b", "/m~0n", "/", "/~01"},
+			`{"a/b":"slash","m~n":"tilde","":"nothing","~1":"both"}`,
+			[]string{"/a~1b", "/m~0n", "/", "/~01"},
 			map[string]string{"/a~1b": "slash", "/m~0n": "tilde", "/": "nothing", "/~01": "both"},
 		},
 		"escapes in keys and values": {
-			`{"\u0061":"\"\\\/\b\f\n\r\t\u00e9","é":"ü"}`, []string{"/a", "/é"},
+			`{"\u0061":"\"\\\/\b\f\n\r\t\u00e9","é":"ü"}`,
+			[]string{"/a", "/é"},
 			map[string]string{"/a": "\"\\/\b\f\n\r\té", "/é": "ü"},
 		},
 		"surrogates": {
-			`["\ud83d\ude00","\ud83d","\ude00\ud83d","\ud83d\ud83d\ude00","\ud83dx"]`, []string{"/0", "/1", "/2", "/3", "/4"},
+			`["\ud83d\ude00","\ud83d","\ude00\ud83d","\ud83d\ud83d\ude00","\ud83dx"]`,
+			[]string{"/0", "/1", "/2", "/3", "/4"},
 			map[string]string{"/0": "😀", "/1": "\ufffd", "/2": "\ufffd\ufffd", "/3": "\ufffd😀", "/4": "\ufffdx"},
 		},
 		"bytes that are not UTF-8": {"{\"a\":\"\xff\"}", []string{"/a"}, map[string]string{"/a": "\ufffd"}},
 		"the last of equal keys wins": {
-			`{"a":{"b":"first"},"a":{"c":"last"},"d":"x","d":null}`, []string{"/a/b", "/a/c", "/d"},
+			`{"a":{"b":"first"},"a":{"c":"last"},"d":"x","d":null}`,
+			[]string{"/a/b", "/a/c", "/d"},
 			map[string]string{"/a/c": "last"},
 		},
 		"the whole document": {` "x" `, []string{""}, map[string]string{"": "x"}},
 		"a pointer inside another": {
-			`{"a":{"b":1}}`, []string{"/a", "/a/b"},
+			`{"a":{"b":1}}`,
+			[]string{"/a", "/a/b"},
 			map[string]string{"/a/b": "1"},
 		},
 		"values are bounded": {
@@ -123,7 +131,8 @@ func FuzzExtract(f *testing.F) {
 	for _, seed := range []string{
 		`{"a":{"b":"c"}}`, `{"a":[{"b":1e5}],"a/b":true,"~":false,"é":null}`, `[1,{"a":"\ud83d\ude00"}]`, `"x"`, `-0.0E-1`,
 		`{"a":1,"a":{"b":2},"a":[3]}`, `{"\u0061":"\u0000"}`, "\"\xff\xc3\"", "{\"\xff\":1}", `{"":"","a":{"a":{"a":"x"}}}`,
-		``, ` `, `{`, `[1,]`, `{"a"}`, `{"a":}`, `{,}`, `01`, `1.`, `1e`, `-`, `+1`, `.5`, `tru`, `nul`, `truex`, `"\u12"`, `"\x"`, "\"\n\"", `1 2`,
+		``, ` `, `{`, `[1,]`, `{"a"}`, `{"a":}`, `{,}`, `01`, `1.`, `1e`, `-`, `+1`, `.5`, `tru`, `nul`, `truex`, `"\u12"`, `"\x"`, "\"\n\"", "\"\x1f\"", "\"\x7f\"", `1 2`,
+		"[" + strings.Repeat("{},[],", 50) + "0]",
 		strings.Repeat("[", 64) + strings.Repeat("]", 64), strings.Repeat("[", 65) + strings.Repeat("]", 65),
 	} {
 		f.Add([]byte(seed))

@@ -11,7 +11,7 @@ func nearest(name string, candidates iter.Seq[string]) string {
 	if len(name) > 100 {
 		return ""
 	}
-	best, least := "", len(name)/3+2
+	best, least := "", min(len(name)/3+2, len(name)) // never all of it
 	for _, c := range slices.Sorted(candidates) {
 		if d := editDistance(name, c); d < least {
 			best, least = c, d

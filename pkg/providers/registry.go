@@ -117,7 +117,7 @@ func checkSegments(escaped string) error {
 		case err != nil || strings.ContainsAny(plain, "/\\%?#"):
 			return errors.New("has a segment with one of / \\ % ? # escaped in it")
 		case plain == "" || plain == "." || plain == "..":
-			return errors.New("has an empty segment, . or ..")
+			return errors.New("has a segment that is empty or only dots")
 		}
 	}
 	return nil

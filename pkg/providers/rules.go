@@ -152,6 +152,8 @@ func rule(k jsonschema.ErrorKind) string {
 		return "is in none of the allowed forms"
 	case *kind.OneOf:
 		return "must be in exactly one of the allowed forms"
+	case *kind.RefCycle:
+		return "cannot be checked: the schema refers to itself"
 	case *kind.FalseSchema:
 		return "is not allowed"
 	default:

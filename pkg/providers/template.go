@@ -29,8 +29,8 @@ type templatePart struct {
 
 type templateFilter struct{ name, arg string }
 
-// fieldCredential is the one field of a credential.
-const fieldCredential = "credential.token"
+// authField is the one field that auth blocks have.
+const authField = "credential.token"
 
 // UnmarshalYAML compiles the template.
 func (t *Template) UnmarshalYAML(node *yaml.Node) error {
@@ -82,8 +82,8 @@ func parseTemplate(text string) (Template, error) {
 func parseField(inner string) (templatePart, error) {
 	words := strings.Split(inner, "|")
 	p := templatePart{field: strings.TrimSpace(words[0])}
-	if name, ok := strings.CutPrefix(p.field, "params."); p.field != fieldCredential && (!ok || !isName(name)) {
-		return p, errors.New("a field is params.NAME or " + fieldCredential)
+	if name, ok := strings.CutPrefix(p.field, "params."); p.field != authField && (!ok || !isName(name)) {
+		return p, errors.New("a field is params.NAME or " + authField)
 	}
 	for _, word := range words[1:] {
 		name, arg, hasArg := strings.Cut(strings.TrimSpace(word), " ")

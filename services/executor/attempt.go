@@ -105,7 +105,7 @@ func (a *attempt) ambiguous(failure *events.Error) bool {
 		return false
 	}
 	switch failure.Code {
-	case events.CodeTimeout, events.CodeCanceled, events.CodeProviderUnavailable, events.CodeInternal:
+	case events.CodeTimeout, events.CodeCanceled, events.CodeProviderUnavailable, events.CodeOutcomeUnknown, events.CodeInternal:
 		return true
 	default:
 		return false

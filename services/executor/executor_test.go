@@ -39,6 +39,7 @@ auth:
 http:
   base_url: https://fake.invalid
   timeout: 5s
+  max_response: 2MiB
 actions:
   things.get:
     summary: Reads a thing

@@ -280,6 +280,9 @@ func TestFailuresOfTheCall(t *testing.T) {
 	huge := func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`)
 	}
+	endless := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"a":"`+strings.Repeat("x", 3<<20)+`"}`)
+	}
 	refused := tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("dial tcp: t0ken refused") })
 	tests := []struct {
 		name    string
@@ -300,6 +303,7 @@ func TestFailuresOfTheCall(t *testing.T) {
 		{name: "write gets 429", serve: status(429), write: true, outcome: events.Failed, code: events.CodeRateLimited, sent: 1},
 		{name: "write is not sent", tripper: refused, write: true, outcome: events.Failed, code: events.CodeProviderUnavailable},
 		{name: "read of too much", serve: huge, outcome: events.Failed, code: events.CodeProviderRejected, sent: 1},
+		{name: "write whose answer is over the cap", serve: endless, write: true, outcome: events.Unknown, code: events.CodeOutcomeUnknown, sent: 1},
 		{name: "write that answers too much", serve: huge, write: true, outcome: events.Succeeded, sent: 1},
 	}
 	for _, tt := range tests {

@@ -59,6 +59,9 @@ func signatureStart(v *providers.Verifier, header string) int {
 	if v.Signature.Pick != "" {
 		mark = v.Signature.Pick + "=" + mark
 	}
+	if mark == "" {
+		return 0
+	}
 	return strings.LastIndex(header, mark) + len(mark)
 }
 
