@@ -102,6 +102,16 @@ func store(tb testing.TB, js jetstream.JetStream, subject string, bodies ...stri
 	}
 }
 
+// stored is how many messages stream has.
+func stored(tb testing.TB, stream jetstream.Stream) int {
+	tb.Helper()
+	info, err := stream.Info(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return int(info.State.Msgs)
+}
+
 func numbered(n int) []string {
 	bodies := make([]string, n)
 	for i := range bodies {
@@ -112,6 +122,9 @@ func numbered(n int) []string {
 
 func newTestSubscriber(tb testing.TB, cfg SubscriberConfig) *Subscriber {
 	tb.Helper()
+	if cfg.CloseTimeout == 0 {
+		cfg.CloseTimeout = 5 * time.Second // a failed test leaves messages unacked
+	}
 	sub, err := NewSubscriber(cfg)
 	if err != nil {
 		tb.Fatal(err)

@@ -104,6 +104,14 @@ func (c *consumer) config(ctx context.Context, stream jetstream.Stream, next uin
 	return cfg, nil
 }
 
+// look asks about the consumer and nothing of the answer.
+func (c *consumer) look(ctx context.Context) error {
+	if _, err := c.js.Consumer(ctx, c.stream, c.name); err != nil {
+		return fmt.Errorf("finding consumer %s: %w", c.name, err)
+	}
+	return nil
+}
+
 // discard deletes a consumer that belongs to this subscription alone.
 func (c *consumer) discard(ctx context.Context) error {
 	if c.wanted.Durable != "" {

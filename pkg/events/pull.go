@@ -139,6 +139,9 @@ func (s *subscription) status(m *nats.Msg) {
 // answer or send heartbeats otherwise.
 func (s *subscription) tick() {
 	p := &s.pull
+	if s.severed = s.conn.IsClosed(); s.severed {
+		s.log.Error().Msg("connection closed")
+	}
 	if !s.conn.IsConnected() { // the request may be lost; try at once when it is back
 		p.over()
 		p.pause = time.Time{}
@@ -162,29 +165,33 @@ func (s *subscription) lose(err error) {
 	s.log.Warn().Err(err).Int("failures", s.pull.failures).Msg("consumer lost")
 }
 
+// recreate has little patience at first: the answer may have been lost together
+// with a connection that is already back.
 func (s *subscription) recreate(ctx context.Context) {
 	s.creating = true
 	next := s.resume()
-	go func() { s.created <- s.consumer.create(ctx, next) }()
+	ctx, cancel := context.WithTimeout(ctx, min(maxBackoff, time.Duration(1+s.pull.failures)*time.Second))
+	go func() {
+		defer cancel()
+		s.created <- s.consumer.create(ctx, next)
+	}()
 }
 
-func (s *subscription) recreated(ctx context.Context, err error) {
+func (s *subscription) recreated(err error) {
 	s.creating = false
-	switch {
-	case ctx.Err() != nil:
-	case err != nil:
+	if err != nil {
 		s.lose(err)
-	default:
-		s.gone = false
-		if !s.born.Equal(s.consumer.born) {
-			s.born, s.last = s.consumer.born, s.consumer.start
-		}
-		s.log.Info().Uint64("last", s.last).Msg("consumer back")
+		return
 	}
+	s.gone = false
+	if !s.born.Equal(s.consumer.born) {
+		s.born, s.last = s.consumer.born, s.consumer.start
+	}
+	s.log.Info().Uint64("last", s.last).Msg("consumer back")
 }
 
 // backoff is how long to wait after failures in a row, with a quarter of jitter.
 func backoff(failures int) time.Duration {
 	d := min(maxBackoff, pullTick<<min(failures-1, 16))
-	return d - rand.N(d/4)
+	return d - rand.N(d/4) //nolint:gosec // jitter is no secret
 }

@@ -9,9 +9,6 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// flushTimeout bounds the last round trip to the server.
-const flushTimeout = 2 * time.Second
-
 // subscription is one Subscribe: it pulls messages, holds them, hands them out
 // and tells the server how they ended.
 //
@@ -36,6 +33,7 @@ type subscription struct {
 	inbox    string // prefix of the reply subjects of pull requests
 	arrivals chan *nats.Msg
 	interest *nats.Subscription
+	severed  bool // the connection was closed for good
 
 	pull     pull
 	gone     bool       // the consumer has to be made again
@@ -79,7 +77,8 @@ func newSubscription(ctx context.Context, cfg *SubscriberConfig, c *consumer) (*
 	return s, nil
 }
 
-// run delivers until ctx ends, drains, and closes out.
+// run delivers until ctx ends or the connection is closed for good, drains, and
+// closes out.
 func (s *subscription) run(ctx context.Context) {
 	defer close(s.out)
 	defer s.abandon()
@@ -88,7 +87,7 @@ func (s *subscription) run(ctx context.Context) {
 	beats := time.NewTicker(s.cfg.AckWait / 3)
 	defer beats.Stop()
 
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !s.severed {
 		s.topUp(ctx)
 		out, next := s.next()
 		select {
@@ -104,70 +103,8 @@ func (s *subscription) run(ctx context.Context) {
 		case <-ticks.C:
 			s.tick()
 		case err := <-s.created:
-			s.recreated(ctx, err)
+			s.recreated(err)
 		}
 	}
 	s.drain(beats.C)
-}
-
-// drain gives back what was not handed out and waits for the rest.
-func (s *subscription) drain(beats <-chan time.Time) {
-	flushed := s.stopPulling()
-	timeout := time.NewTimer(s.cfg.CloseTimeout)
-	defer timeout.Stop()
-
-	for s.giveBack(); s.running > 0 || s.creating || flushed != nil || len(s.arrivals) > 0; s.giveBack() {
-		select {
-		case m := <-s.arrivals:
-			s.arrive(m)
-		case v := <-s.verdicts:
-			s.settle(v)
-		case <-beats:
-			s.beat()
-		case <-flushed:
-			flushed = nil
-		case <-s.created:
-			s.creating = false
-		case <-timeout.C:
-			s.log.Warn().Int("running", s.running).Msg("handlers abandoned")
-			s.abandon()
-		}
-	}
-	s.finish()
-}
-
-// stopPulling ends the interest in messages. When the returned channel closes,
-// all that the server had sent until then have arrived.
-func (s *subscription) stopPulling() <-chan struct{} {
-	s.pull.reply = ""
-	flushed := make(chan struct{})
-	if !s.conn.IsConnected() || s.interest.Drain() != nil {
-		_ = s.interest.Unsubscribe() // fails only where there is nothing left to end
-		close(flushed)
-		return flushed
-	}
-	go func() {
-		defer close(flushed)
-		_ = s.conn.FlushTimeout(flushTimeout) // what is still missing is redelivered after AckWait
-	}()
-	return flushed
-}
-
-// finish brings the last acks to the server.
-func (s *subscription) finish() {
-	if len(s.held) > 0 {
-		s.log.Warn().Int("messages", len(s.held)).Msg("messages left to redelivery")
-	}
-	if !s.conn.IsConnected() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
-	defer cancel()
-	err := s.conn.FlushWithContext(ctx)
-	if err == nil {
-		err = s.consumer.discard(ctx)
-	}
-	if err != nil {
-		s.log.Warn().Err(err).Msg("subscription closed untidily")
-	}
 }

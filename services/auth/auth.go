@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ type Service struct {
 // does nothing until Run and Mount.
 func New(cfg Config) (*Service, error) {
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("auth: %w", err)
+		return nil, err
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -70,13 +71,21 @@ func New(cfg Config) (*Service, error) {
 func (cfg *Config) check() error {
 	switch {
 	case cfg.Conn == nil || cfg.JetStream == nil:
-		return errors.New("Conn and JetStream are needed")
+		return errors.New("auth: Conn and JetStream are needed")
 	case cfg.Providers == nil:
-		return errors.New("Providers is needed")
+		return errors.New("auth: Providers is needed")
 	case cfg.Keys == nil || cfg.Keys.primitive == nil:
-		return errors.New("Keys is needed: see OpenKeys")
+		return errors.New("auth: Keys is needed: see OpenKeys")
 	case cfg.APIKey.IsZero():
-		return errors.New("APIKey is empty: without one, anybody could read and delete connections")
+		return errors.New("auth: APIKey is empty: without one, anybody could read and delete connections")
+	case !fitsHeader(cfg.APIKey):
+		return errors.New("auth: APIKey holds a space, a line break or another byte that no Authorization header can carry")
 	}
 	return nil
+}
+
+func fitsHeader(key providers.Secret) bool {
+	text := key.Reveal()
+	defer clear(text)
+	return !bytes.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' })
 }

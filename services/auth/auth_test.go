@@ -198,13 +198,13 @@ func (j *journal) String() string {
 }
 
 // wantCode fails unless err is an *events.Error with that code.
-func wantCode(t testing.TB, err error, code events.Code) *events.Error {
+func wantCode(t testing.TB, err error, code events.Code) events.Error {
 	t.Helper()
 	var e *events.Error
 	if !errors.As(err, &e) || e.Code != code {
 		t.Fatalf("got error %v, want one with code %s", err, code)
 	}
-	return e
+	return *e
 }
 
 func TestNewRefuses(t *testing.T) {
@@ -219,6 +219,8 @@ func TestNewRefuses(t *testing.T) {
 		{"no keys", func(c *Config) { c.Keys = nil }},
 		{"keys that were not opened", func(c *Config) { c.Keys = &Keys{} }},
 		{"no API key", func(c *Config) { c.APIKey = providers.Secret{} }},
+		{"API key with a line break", func(c *Config) { c.APIKey = secret("key\n") }},
+		{"API key with a space", func(c *Config) { c.APIKey = secret("a key") }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -92,7 +92,7 @@ func (c *Client) ask(ctx context.Context, request tokenRequest) (tokenReply, err
 	case errors.Is(err, nats.ErrNoResponders):
 		return tokenReply{}, events.Errorf(events.CodeInternal, "auth service is not running")
 	case waiting.Err() != nil:
-		return tokenReply{}, events.Errorf(events.CodeInternal, "auth service did not answer within %s: it is overloaded, or this client may not ask it", askTimeout)
+		return tokenReply{}, events.Errorf(events.CodeInternal, "auth service did not answer within %s: it is away or overloaded, or this client may not ask it", askTimeout)
 	default:
 		return tokenReply{}, events.Errorf(events.CodeInternal, "auth service cannot be asked: %v", err)
 	}

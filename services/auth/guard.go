@@ -19,8 +19,9 @@ func (s *Service) guard(routes *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		got := sha256.Sum256([]byte(bearer(r)))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		shown := bearer(r)
+		got := sha256.Sum256([]byte(shown))
+		if shown == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="plugfn"`)
 			writeProblem(w, &problem{Status: http.StatusUnauthorized, Detail: "the API key is missing or wrong: Authorization: Bearer <key>"})
 			return

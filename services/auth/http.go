@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -67,7 +68,7 @@ func (s *Service) routes() *http.ServeMux {
 // apiConfig is huma without what it would serve by itself: a documentation
 // page that loads scripts from elsewhere, and routes beside the API key.
 func apiConfig() huma.Config {
-	config := huma.Config{
+	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info:    &huma.Info{Title: "PlugFn", Version: "1"},
@@ -85,7 +86,6 @@ func apiConfig() huma.Config {
 		RejectUnknownQueryParameters: true, // a misspelled user_id would select everybody
 		Transformers:                 []huma.Transformer{asProblem},
 	}
-	return config
 }
 
 // register adds an operation that fails with problems, and only with these.
@@ -95,7 +95,7 @@ func register[I, O any](api huma.API, op huma.Operation, handler func(context.Co
 	op.BodyReadTimeout = bodyTimeout
 	op.Responses = map[string]*huma.Response{"default": {
 		Description: "Error",
-		Content:     map[string]*huma.MediaType{problemType: {Schema: huma.SchemaFromType(schemas, reflectProblem())}},
+		Content:     map[string]*huma.MediaType{problemType: {Schema: schemas.Schema(reflect.TypeFor[problem](), true, "Problem")}},
 	}}
 	huma.Register(api, op, handler)
 	delete(schemas.Map(), "ErrorModel") // huma's own, which is never sent

@@ -81,6 +81,8 @@ func generateKeys(ctx context.Context, cfg KeysConfig) (*Keys, bool, error) {
 	switch {
 	case err != nil:
 		return nil, false, err
+	case !fresh && isThere(cfg.Path): // another process has been through all this since we looked
+		return OpenKeys(ctx, cfg)
 	case !fresh:
 		return nil, false, fmt.Errorf("encryption key %s is missing, and there is data that was written with it; nothing was destroyed; restore this file from your backup", cfg.Path)
 	}
@@ -108,6 +110,11 @@ func generateKeys(ctx context.Context, cfg KeysConfig) (*Keys, bool, error) {
 		return nil, false, errors.Join(lost, os.Remove(cfg.Path))
 	}
 	return keys, true, nil
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // isFresh reports whether nothing was ever encrypted.

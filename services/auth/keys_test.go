@@ -231,6 +231,30 @@ func TestOpenKeysTogetherMakesOneKey(t *testing.T) {
 	}
 }
 
+// late puts the key file in place while it is looked for the canary.
+type late struct {
+	jetstream.KeyValue
+	put func()
+}
+
+func (l *late) Get(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
+	l.put()
+	return l.KeyValue.Get(ctx, key)
+}
+
+func TestOpenKeysSeesAFileThatHasJustComeThere(t *testing.T) {
+	r := newRig(t)
+	away := r.keys.Path + "-away"
+	if err := os.Rename(r.keys.Path, away); err != nil {
+		t.Fatal(err)
+	}
+	cfg := r.keys
+	cfg.Bucket = &late{KeyValue: r.keys.Bucket, put: func() { _ = os.Rename(away, r.keys.Path) }}
+	if _, created, err := OpenKeys(t.Context(), cfg); err != nil || created {
+		t.Errorf("created %v, %v", created, err)
+	}
+}
+
 // blind does not see the canary when it is first looked for, as when another
 // process writes it a moment later.
 type blind struct {

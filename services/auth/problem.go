@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -44,8 +43,6 @@ func (p *problem) GetStatus() int { return p.Status }
 
 // ContentType is how huma asks for the type of the body.
 func (p *problem) ContentType(string) string { return problemType }
-
-func reflectProblem() reflect.Type { return reflect.TypeFor[problem]() }
 
 // problem tells the caller what an operation failed with. Trouble of our own
 // goes to the log, and the caller gets its number.

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/internal/id"
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+const (
+	usualWait = time.Minute     // for a result, when no time-out is given
+	extraWait = 3 * time.Second // beyond a time-out, for the result that says so
+	storeWait = 5 * time.Second // for the bus to store a request
+	maxAhead  = 365 * 24 * time.Hour
+)
+
+func newActionCommand() *cobra.Command {
+	return noun("action", "actions", "Run actions and look at their results", newActionRunCommand(), newActionResultCommand())
+}
+
+func newActionRunCommand() *cobra.Command {
+	var options actionOptions
+	cmd := &cobra.Command{
+		Use:   "run <provider>.<action>",
+		Short: "Run an action and show its result",
+		Long: "Run asks for one execution of an action and waits for its result. The value of --param name=value becomes what the " +
+			"action's schema says, a text or JSON; --param name:=value is always JSON.",
+		Example: `plugfn action run slack.chat.postMessage --user demo --param channel=#demo --param text=hi
+plugfn action run github.issues.create --user demo --params @issue.json
+plugfn action run github.issues.create --user demo --params @issue.json --not-before 10m --wait=false`,
+		Args:              exactly("provider.action"),
+		ValidArgsFunction: completeAction,
+		RunE:              func(cmd *cobra.Command, args []string) error { return options.run(cmd, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&options.user, "user", "", "whose connection acts")
+	flags.StringArrayVar(&options.pairs, "param", nil, "one parameter, name=value or name:=json; may be repeated")
+	flags.StringVar(&options.params, "params", "", "all parameters as a JSON object, @file or - for standard input")
+	flags.StringVar(&options.connection, "connection", "", "id of the connection, where the user has several")
+	flags.StringVar(&options.id, "id", "", "idempotency key: the same one is executed once (made up if not given)")
+	flags.DurationVar(&options.timeout, "timeout", 0, "time for one attempt, such as 10s; the action's own if not given")
+	flags.StringVar(&options.notBefore, "not-before", "", "wait until then: a duration such as 10m, or a time such as 2026-01-02T15:04:05Z")
+	flags.BoolVar(&options.wait, "wait", true, "wait for the result; --wait=false prints the id and ends")
+	flags.Lookup("timeout").DefValue = "" // none of ours
+	return withTarget(settings.Bus|settings.Packs, withOutput(cmd))
+}
+
+type actionOptions struct {
+	user, params, connection, id, notBefore string
+
+	pairs   []string
+	timeout time.Duration
+	wait    bool
+}
+
+func (o *actionOptions) run(cmd *cobra.Command, name string) error {
+	p, err := newPrinter(cmd)
+	if err != nil {
+		return err
+	}
+	t, err := newTarget(cmd)
+	if err != nil {
+		return err
+	}
+	request, err := o.request(cmd, t, name)
+	if err != nil {
+		return err
+	}
+	conn, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if !o.wait {
+		if err := send(cmd.Context(), conn, request); err != nil {
+			return err
+		}
+		return p.object(map[string]string{"id": request.ID}, request.ID, []field{
+			{"id", request.ID},
+			{"status", waiting("accepted")},
+			{"result", fmt.Sprintf("plugfn action result %s --user %s", request.ID, request.UserID)},
+		})
+	}
+	result, err := call(cmd.Context(), conn, request)
+	if err != nil {
+		return err
+	}
+	return showResult(p, result)
+}
+
+// request makes the request that the command line means.
+func (o *actionOptions) request(cmd *cobra.Command, t *target, name string) (*events.ActionRequest, error) {
+	provider, action, ok := strings.Cut(name, ".")
+	if !ok || provider == "" || action == "" {
+		return nil, usage("such as: plugfn action run slack.chat.postMessage", "%q: must be <provider>.<action>", name)
+	}
+	if o.user == "" {
+		return nil, usage("add --user "+demoUser+" for the one that plugfn dev connects to the sandbox", "--user is missing: it says whose connection acts")
+	}
+	if o.timeout < 0 {
+		return nil, usage("", "--timeout %s: must be above zero", o.timeout)
+	}
+	notBefore, err := parseNotBefore(o.notBefore, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	packs, err := t.packs()
+	if err != nil {
+		return nil, err
+	}
+	var known *providers.Action // the server may know more than we
+	if pack, ok := packs[provider]; ok {
+		known, _ = pack.Action(action)
+	}
+	params, err := readParams(known, o.params, o.pairs, cmd.InOrStdin())
+	if err != nil {
+		return nil, err
+	}
+	return &events.ActionRequest{
+		ID: firstOf(o.id, id.New("req")), UserID: o.user, Provider: provider, Action: action, Params: params,
+		ConnectionID: o.connection, Timeout: o.timeout, NotBefore: notBefore,
+	}, nil
+}
+
+// parseNotBefore reads a duration from now or a time.
+func parseNotBefore(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		d, derr := time.ParseDuration(s)
+		if derr != nil || d < 0 {
+			return at, usage("", "--not-before %q: must be a duration such as 10m or a time such as 2026-01-02T15:04:05Z", s)
+		}
+		at = now.Add(d)
+	}
+	if at.After(now.Add(maxAhead)) {
+		return at, usage("", "--not-before %q: is more than a year ahead", s)
+	}
+	return at, nil
+}
+
+// send stores a request on the bus.
+func send(ctx context.Context, conn *nats.Conn, request *events.ActionRequest) error {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	if _, err := js.PublishMsg(ctx, request.Msg(request.Subject()), jetstream.WithExpectStream(events.StreamActions)); err != nil {
+		return &failure{exit: exitUnreachable, what: "the bus did not store the request", cause: err, fix: "is PlugFn running on this NATS server? " + startFix}
+	}
+	return nil
+}
+
+// call stores a request and waits for its result.
+func call(ctx context.Context, conn *nats.Conn, request *events.ActionRequest) (*events.Result, error) {
+	patience := usualWait
+	if request.Timeout > 0 {
+		patience = request.Timeout + extraWait
+	}
+	patience += max(0, time.Until(request.NotBefore))
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	msg, err := conn.RequestMsgWithContext(waiting, request.Msg(events.CallSubject(request.UserID, request.Provider, request.Action)))
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, &failure{exit: exitUnreachable, what: "no executor is running on this NATS server", fix: "plugfn dev, or: plugfn serve"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, &failure{
+			exit: exitTimeout, what: fmt.Sprintf("no result of %s within %s; it is still wanted and may come", request.ID, patience.Round(time.Second)),
+			fix: fmt.Sprintf("plugfn action result %s --user %s", request.ID, request.UserID),
+		}
+	default:
+		return nil, &failure{exit: exitUnreachable, what: "the request was not sent", cause: err, fix: startFix}
+	}
+	result, err := events.ParseResult(msg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	return &result, nil
+}

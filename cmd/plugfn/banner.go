@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+)
+
+// banner says what runs where, and what to do next.
+func (d *dev) banner() {
+	bold := lipgloss.NewStyle().Bold(true)
+	w := func(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
+	w("\n  %s · dev server · everything in one process · data in %s", bold.Render("PlugFn "+version), d.settings.DataDir)
+	w("  %s\n", waiting("Development defaults. For production: plugfn serve, docs/configuration.md"))
+	var rows [][]string
+	for _, part := range d.parts() {
+		rows = append(rows, []string{"  " + done(part[0]), part[1], faint(part[2])})
+	}
+	w("%s", align(rows))
+	w("  Ready in %s. In a second terminal:\n", bold.Render(fmt.Sprintf("%d ms", time.Since(d.started).Milliseconds())))
+	tips := strings.Split(align([][]string{
+		{"    plugfn trigger github issues.opened", faint("send a signed example delivery")},
+		{"    " + d.natsCommand(), faint("any NATS client can listen")},
+	}), "\n")
+	w("%s\n    plugfn action run slack.chat.postMessage --user %s --param channel='#demo' --param text=hi\n%s\n", tips[0], demoUser, tips[1])
+	w("%s", faint(strings.TrimRight(feedLine("TIME", "NAME", "ID", "RESULT"), " ")))
+}
+
+// parts are the lines about what runs: name, where, remark.
+func (d *dev) parts() [][3]string {
+	parts := [][3]string{
+		{"nats", d.natsURL(), d.aboutBus()},
+		{"ingress", d.url() + "/webhooks/<provider>", "webhook secrets in " + d.secretsDir(d.process)},
+		{"executor", fmt.Sprintf("%d providers, %d actions", len(d.packs), d.actions()), "plugfn provider list"},
+		{"auth", d.url() + "/v1/connections", d.aboutKeys()},
+		{"scheduler", "delayed requests", "kept and fired by NATS"},
+	}
+	if len(d.sandboxed) > 0 {
+		parts = append(parts, [3]string{"sandbox", strings.Join(d.sandboxed, ", "), "no accounts needed (--no-sandbox to switch off)"})
+	}
+	return parts
+}
+
+func (d *dev) actions() (n int) {
+	for _, pack := range d.packs {
+		n += len(pack.Actions)
+	}
+	return n
+}
+
+func (d *dev) aboutBus() string {
+	where := "outside"
+	if d.bus.Embedded() {
+		where = "embedded"
+	}
+	return fmt.Sprintf("%s %s, durability %s", where, d.bus.ServerVersion(), d.bus.Durability())
+}
+
+func (d *dev) aboutKeys() string {
+	if d.settings.APIKey.IsZero() {
+		return "API key in " + d.apiKeyFile()
+	}
+	return "API key from " + d.settings.Origin("api_key")
+}
+
+func (d *dev) natsCommand() string {
+	const usual = "nats://127.0.0.1:4222"
+	if u := d.natsURL(); u != usual {
+		return "nats --server " + u + " sub 'plugfn.event.>'"
+	}
+	return "nats sub 'plugfn.event.>'"
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/providers/catalog"
+)
+
+// process is what all services of one process share.
+type process struct {
+	settings *settings.Settings
+	log      zerolog.Logger
+	packs    map[string]*providers.Pack
+	bus      *bus.Bus
+	registry *providers.Registry // set by register
+}
+
+// openProcess reads the packs and opens the bus. Whoever calls it closes the
+// process.
+func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger) (*process, error) {
+	packs, err := loadPacks(s.ProvidersDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range s.Unknown(slices.Sorted(maps.Keys(packs))) {
+		log.Warn().Str("variable", line).Msg("unknown variable")
+	}
+	b, err := bus.Open(ctx, bus.Config{
+		Log: log.With().Str("service", "bus").Logger(), URL: s.NATSURL, Credentials: s.NATSCreds, NKey: s.NATSNKey,
+		Addr: s.NATSAddr, Dir: s.DataDir, Durability: s.Durability, MaxBytes: s.StreamMaxBytes,
+	})
+	if err != nil {
+		return nil, busFailure(s, err)
+	}
+	return &process{settings: s, log: log, packs: packs, bus: b}, nil
+}
+
+func busFailure(s *settings.Settings, err error) error {
+	if s.NATSURL != "" {
+		return &failure{exit: exitUnreachable, what: "the bus does not open", cause: err}
+	}
+	return &failure{exit: exitFailure, what: "the bus does not open", cause: err}
+}
+
+// close ends the bus, after the services that use it have ended.
+func (p *process) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.settings.DrainTimeout)
+	defer cancel()
+	return p.bus.Close(ctx)
+}
+
+// register joins the packs with the operator's settings for them.
+func (p *process) register(apps map[string]providers.App) error {
+	var problems []error
+	for name, app := range apps {
+		hooks := p.packs[name].Webhooks
+		for i, secret := range app.WebhookSecrets {
+			if hooks == nil {
+				break
+			}
+			if err := hooks.CheckSecret(secret); err != nil {
+				problems = append(problems, fmt.Errorf("%s, line %d: %w", p.settings.Origin("providers."+name+".webhook_secret"), i+1, err))
+			}
+		}
+	}
+	registry, err := providers.NewRegistry(p.packs, apps)
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return &failure{exit: exitUsage, what: "the settings of a provider are wrong", cause: err, fix: "plugfn help environment"}
+	}
+	p.registry = registry
+	return nil
+}
+
+// apps returns the operator's settings for the packs that there are.
+func (p *process) apps() (map[string]providers.App, error) {
+	apps, err := p.settings.Apps(slices.Sorted(maps.Keys(p.packs)))
+	if err != nil {
+		return nil, &failure{exit: exitUsage, what: "the settings of a provider are wrong", cause: err, fix: "plugfn provider list"}
+	}
+	return apps, nil
+}
+
+// loadPacks reads the built-in packs and those in dir, "" for none.
+func loadPacks(dir string) (map[string]*providers.Pack, error) {
+	packs, err := providers.LoadAll(catalog.FS)
+	if err != nil {
+		return nil, fmt.Errorf("loading the built-in packs: %w", err)
+	}
+	if dir == "" {
+		return packs, nil
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, &failure{exit: exitUsage, what: fmt.Sprintf("PLUGFN_PROVIDERS_DIR: %s is no directory", dir), cause: err}
+	}
+	own, err := providers.LoadAll(os.DirFS(dir))
+	if err != nil {
+		return nil, &failure{exit: exitUsage, what: "a provider pack in " + dir + " is wrong", cause: err}
+	}
+	return providers.Overlay(packs, own), nil
+}
+
+// newLog makes the log of a server.
+func newLog(s *settings.Settings, w *os.File) zerolog.Logger {
+	if s.LogFormat == "json" || s.LogFormat == "auto" && !isTerminal(w) {
+		return zerolog.New(w).Level(s.LogLevel).With().Timestamp().Logger()
+	}
+	console := zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w) || os.Getenv("NO_COLOR") != ""}
+	return zerolog.New(console).Level(s.LogLevel).With().Timestamp().Logger()
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+func newActionResultCommand() *cobra.Command {
+	user := ""
+	cmd := &cobra.Command{
+		Use:     "result <id>",
+		Short:   "Show the result of a request that was sent before",
+		Example: "plugfn action result req_01kav8z6c5fn1rx8ye0a0wq3jb --user demo",
+		Args:    exactly("id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := newPrinter(cmd)
+			if err != nil {
+				return err
+			}
+			t, err := newTarget(cmd)
+			if err != nil {
+				return err
+			}
+			if user == "" {
+				return usage("", "--user is missing: it says whose request it was")
+			}
+			conn, err := t.connect()
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			result, err := findResult(cmd.Context(), conn, user, args[0])
+			if err != nil {
+				return err
+			}
+			return showResult(p, result)
+		},
+	}
+	cmd.Flags().StringVar(&user, "user", "", "whose request it was")
+	return withTarget(settings.Bus, withOutput(cmd))
+}
+
+// findResult looks for a result among those that the bus keeps.
+func findResult(ctx context.Context, conn *nats.Conn, user, id string) (*events.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, events.StreamResults)
+	if err != nil {
+		return nil, &failure{exit: exitUnreachable, what: "the results cannot be read", cause: err, fix: startFix}
+	}
+	subject := events.PrefixResult + events.Token(user) + ".*.*." + events.Token(id)
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, &failure{exit: exitNotFound, what: fmt.Sprintf("user %s has no result of %s", user, id), fix: "it may still be waiting for its time or its turn: try again later"}
+	}
+	if err != nil {
+		return nil, &failure{exit: exitUnreachable, what: "the result cannot be read", cause: err}
+	}
+	result, err := events.ParseResult(msg.Data)
+	if err != nil {
+		return nil, err
+	}
+	return &result, nil
+}
+
+// showResult prints a result. One that did not succeed is an error as well.
+func showResult(p *printer, r *events.Result) error {
+	status := done(string(r.Outcome))
+	if r.Outcome != events.Succeeded {
+		status = broken(string(r.Outcome))
+	}
+	err := p.object(r, r.ID, []field{
+		{"id", safe(r.ID)},
+		{"status", fmt.Sprintf("%s  %s", status, faint(strings.Join(aboutResult(r), ", ")))},
+		{"connection", safe(r.ConnectionID)},
+		{"output", safe(string(r.Data))},
+	})
+	switch {
+	case err != nil:
+		return err
+	case r.Error != nil:
+		return adviseOn(r)
+	case r.Outcome != events.Succeeded:
+		return &failure{exit: exitProvider, what: "the action ended as " + string(r.Outcome)}
+	default:
+		return nil
+	}
+}
+
+func aboutResult(r *events.Result) []string {
+	about := []string{fmt.Sprintf("%d ms", r.DurationMS)}
+	switch {
+	case r.Attempts == 0:
+		about = append(about, "nothing was sent to "+safe(r.Provider))
+	case r.Attempts > 1:
+		about = append(about, fmt.Sprintf("%d attempts", r.Attempts))
+	}
+	if r.Cached {
+		about = append(about, "cached")
+	}
+	return about
+}
+
+// adviseOn is the failure of a result, with the command that helps.
+func adviseOn(r *events.Result) error {
+	f := failed(r.Error)
+	f.what = safe(f.what)
+	switch r.Error.Code {
+	case events.CodeUnknownAction, events.CodeInvalidParams:
+		f.fix = "plugfn provider show " + safe(r.Provider)
+		if r.Error.Code == events.CodeInvalidParams {
+			f.fix += " --action " + safe(r.Action)
+		}
+	case events.CodeConnectionNotFound:
+		f.fix = fmt.Sprintf("plugfn connection create %s --user %s", safe(r.Provider), safe(r.UserID))
+	case events.CodeConnectionAmbiguous:
+		f.fix = fmt.Sprintf("choose one with --connection, from: plugfn connection list --user %s", safe(r.UserID))
+	}
+	return f
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rs/zerolog"
+
+	"github.com/plugfn/plugfn/internal/sandbox"
+	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/providers/catalog"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"plugfn": main})
+}
+
+// TestScripts tells the stories of testdata/script with the real program.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"ready":    waitForDev,
+			"exits":    runForExitCode,
+			"http":     sendHTTP,
+			"freeport": findFreePort,
+			"natsd":    startNATS,
+			"sandbox":  startSandbox,
+		},
+	})
+}
+
+const patience = 20 * time.Second
+
+// eventually waits until ok says so.
+func eventually(what string, ok func() bool) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: not within %s", what, patience)
+}
+
+// waitForDev: ready [dir]. Waits until the plugfn dev of a directory is ready
+// and sets HTTP_URL and NATS_URL.
+func waitForDev(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(".plugfn")
+	if len(args) > 0 {
+		dir = ts.MkAbs(args[0])
+	}
+	var c contextFile
+	ts.Check(eventually("plugfn dev in "+dir, func() bool {
+		var err error
+		c, err = readContext(filepath.Join(dir, contextName))
+		return err == nil && c != contextFile{}
+	}))
+	ts.Setenv("HTTP_URL", c.HTTPURL)
+	ts.Setenv("NATS_URL", c.NATSURL)
+}
+
+// runForExitCode: exits <code> <program> <args…>. Runs a program that must end
+// with this code.
+func runForExitCode(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d (%s), want %d", code, exitCode(code), want)
+	}
+}
+
+// sendHTTP: http <status> <method> <url> [name:value…] [@file]. Sends a request
+// until it is answered with the status, and prints the body.
+func sendHTTP(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	header, body := http.Header{}, ""
+	for _, arg := range args[3:] {
+		if file, ok := strings.CutPrefix(arg, "@"); ok {
+			body = ts.ReadFile(file)
+			continue
+		}
+		name, value, _ := strings.Cut(arg, ":")
+		header.Set(name, value)
+	}
+	got, text := 0, []byte(nil)
+	err = eventually(fmt.Sprintf("status %d of %s", status, args[2]), func() bool {
+		r, err := http.NewRequest(args[1], args[2], strings.NewReader(body))
+		ts.Check(err)
+		r.Header = header
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false // nobody listens yet
+		}
+		defer answer.Body.Close()
+		text, err = io.ReadAll(answer.Body)
+		got = answer.StatusCode
+		return err == nil && (got == status || got != http.StatusServiceUnavailable)
+	})
+	ts.Check(err)
+	_, _ = io.Copy(ts.Stdout(), bytes.NewReader(text))
+	if got != status {
+		ts.Fatalf("status %d, want %d: %s", got, status, text)
+	}
+}
+
+// findFreePort: freeport <NAME…>. Sets variables to ports that nobody uses.
+func findFreePort(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		defer l.Close() // all are held until each has another one
+		ts.Setenv(name, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+}
+
+// startNATS: natsd. Starts a NATS server and sets NATS_URL.
+func startNATS(ts *testscript.TestScript, _ bool, _ []string) {
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: ts.MkAbs("natsd"), NoSigs: true, NoLog: true,
+	})
+	ts.Check(err)
+	srv.Start()
+	ts.Defer(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(patience) {
+		ts.Fatalf("the NATS server did not start")
+	}
+	ts.Setenv("NATS_URL", srv.ClientURL())
+}
+
+// startSandbox: sandbox. Plays the built-in providers and sets SANDBOX_URL.
+func startSandbox(ts *testscript.TestScript, _ bool, _ []string) {
+	packs, err := providers.LoadAll(catalog.FS)
+	ts.Check(err)
+	box, err := sandbox.New(sandbox.Config{Packs: packs, Log: zerolog.Nop()})
+	ts.Check(err)
+	srv := httptest.NewServer(box.Handler())
+	ts.Defer(srv.Close)
+	ts.Setenv("SANDBOX_URL", srv.URL)
+}
+
+// readText reads a file of a test.
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -1,0 +1,66 @@
+package settings
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// Settings is what the operator has set, with the defaults filled in. The
+// fields follow [Table].
+type Settings struct {
+	ConfigFile   string
+	DataDir      string
+	ProvidersDir string // "": only the built-in packs
+	KeysetFile   string // "": in DataDir
+	APIKey       providers.Secret
+
+	HTTPAddr string
+	HTTPURL  string // "": not set
+
+	NATSAddr       string
+	NATSURL        string // "": not set
+	NATSCreds      string
+	NATSNKey       string
+	Durability     bus.Durability
+	StreamMaxBytes int64
+
+	LogLevel  zerolog.Level
+	LogFormat string // auto, json or pretty
+
+	IngressMaxInFlight  int
+	IngressMaxBytes     int64
+	ExecutorMaxInFlight int
+	DrainTimeout        time.Duration
+
+	layers *layers
+}
+
+// Source is where values come from, strongest first.
+type Source struct {
+	Flags    map[string]string // :: name of a flag that was given → its value
+	Environ  []string          // as of os.Environ
+	Defaults map[string]string // :: key → default in place of the table's
+}
+
+// Load reads all settings. Its error names everything that is wrong, not only
+// the first.
+func Load(src Source) (*Settings, error) {
+	s := &Settings{}
+	var err error
+	if s.layers, err = readLayers(src); err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	if err := s.fill(Table()); err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	return s, nil
+}
+
+// Origin returns where the setting with this key was made: a flag, a variable,
+// or the file and its key. It is "" for what is left to its default.
+func (s *Settings) Origin(key string) string { return s.layers.origins[key] }

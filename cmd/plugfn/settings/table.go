@@ -1,0 +1,152 @@
+package settings
+
+import (
+	"strings"
+	"time"
+)
+
+// Scope tells which commands a setting is for.
+type Scope uint8
+
+// The scopes. All but Server are for the commands that talk to a running
+// PlugFn.
+const (
+	Server Scope = 1 << iota // serve and dev
+	HTTP                     // those that use its HTTP routes
+	API                      // those of them that need the API key
+	Bus                      // those that use its bus
+	Packs                    // those that read provider packs
+
+	everybody = Server | HTTP | API | Bus | Packs
+)
+
+// Variable is one row of the table: one thing that can be set.
+type Variable struct {
+	Name    string // of the environment variable
+	Key     string // in the configuration file
+	Flag    string // without the dashes; "" none. A secret's flag takes the path of a file
+	Default string
+	Help    string
+	Scope   Scope
+	Secret  bool // never shown; may be given as a file, see FileSuffix
+
+	set func(*Settings, string) error // reads a value that is not empty
+}
+
+// FileSuffix behind the name of a secret says that the value is the path of a
+// file that holds it.
+const FileSuffix = "_FILE"
+
+const (
+	prefix       = "PLUGFN_"
+	providersKey = "providers."
+)
+
+// Table returns all settings but those of single providers, see
+// [ProviderTable].
+func Table() []Variable {
+	return []Variable{
+		{
+			Name: "PLUGFN_CONFIG", Flag: "config", Scope: everybody,
+			Help: "path of a YAML file with settings", set: text(func(s *Settings) *string { return &s.ConfigFile }),
+		},
+		{
+			Name: "PLUGFN_DATA_DIR", Key: "data_dir", Flag: "data-dir", Default: ".plugfn", Scope: Server,
+			Help: "directory of the embedded bus and of generated keys", set: text(func(s *Settings) *string { return &s.DataDir }),
+		},
+		{
+			Name: "PLUGFN_HTTP_ADDR", Key: "http.addr", Flag: "http-addr", Default: "127.0.0.1:8484", Scope: Server,
+			Help: "where HTTP listens", set: address(func(s *Settings) *string { return &s.HTTPAddr }, ""),
+		},
+		{
+			Name: "PLUGFN_HTTP_URL", Key: "http.url", Flag: "http-url", Scope: HTTP,
+			Help: "where PlugFn's HTTP is (a running `plugfn dev` is found by itself)", set: link(func(s *Settings) *string { return &s.HTTPURL }),
+		},
+		{
+			Name: "PLUGFN_NATS_ADDR", Key: "nats.addr", Flag: "nats-addr", Default: "127.0.0.1:4222", Scope: Server,
+			Help: "where the embedded NATS server listens; - for nowhere", set: address(func(s *Settings) *string { return &s.NATSAddr }, "-"),
+		},
+		{
+			Name: "PLUGFN_NATS_URL", Key: "nats.url", Flag: "nats-url", Scope: Server | Bus,
+			Help: "address of the NATS server, or of several, separated by commas; a server without one embeds its own", set: text(func(s *Settings) *string { return &s.NATSURL }),
+		},
+		{
+			Name: "PLUGFN_NATS_CREDS", Key: "nats.creds", Flag: "nats-creds", Scope: Server | Bus,
+			Help: "path of a NATS credentials file", set: text(func(s *Settings) *string { return &s.NATSCreds }),
+		},
+		{
+			Name: "PLUGFN_NATS_NKEY", Key: "nats.nkey", Flag: "nats-nkey", Scope: Server | Bus,
+			Help: "path of a NATS nkey seed file", set: text(func(s *Settings) *string { return &s.NATSNKey }),
+		},
+		{
+			Name: "PLUGFN_DURABILITY", Key: "durability", Flag: "durability", Default: "single", Scope: Server,
+			Help: "what stored messages survive: dev, single, ha or strict", set: durability,
+		},
+		{
+			Name: "PLUGFN_STREAM_MAX_BYTES", Key: "stream.max_bytes", Flag: "stream-max-bytes", Default: "1GiB", Scope: Server,
+			Help: "size up to which each stream takes messages", set: size(func(s *Settings) *int64 { return &s.StreamMaxBytes }),
+		},
+		{
+			Name: "PLUGFN_PROVIDERS_DIR", Key: "providers_dir", Flag: "providers-dir", Scope: Server | Packs,
+			Help: "directory of your own provider packs; they replace built-in ones of the same name", set: text(func(s *Settings) *string { return &s.ProvidersDir }),
+		},
+		{
+			Name: "PLUGFN_API_KEY", Key: "api_key", Flag: "api-key-file", Scope: Server | API, Secret: true,
+			Help: "key of the HTTP API; a server without one makes it, as api_key in its data directory", set: apiKey,
+		},
+		{
+			Name: "PLUGFN_KEYSET_FILE", Key: "keyset_file", Flag: "keyset-file", Scope: Server,
+			Help: "encryption keys of the credentials; empty: keyset.json in the data directory, made when absent", set: text(func(s *Settings) *string { return &s.KeysetFile }),
+		},
+		{
+			Name: "PLUGFN_LOG_LEVEL", Key: "log.level", Flag: "log-level", Default: "info", Scope: Server,
+			Help: "what is logged: trace, debug, info, warn or error and all above", set: logLevel,
+		},
+		{
+			Name: "PLUGFN_LOG_FORMAT", Key: "log.format", Flag: "log-format", Default: "auto", Scope: Server,
+			Help: "form of the log: json, pretty, or auto: pretty on a terminal", set: choice(func(s *Settings) *string { return &s.LogFormat }, "auto", "json", "pretty"),
+		},
+		{
+			Name: "PLUGFN_INGRESS_MAX_IN_FLIGHT", Key: "ingress.max_in_flight", Default: "512", Scope: Server,
+			Help: "deliveries worked on at once", set: count(func(s *Settings) *int { return &s.IngressMaxInFlight }),
+		},
+		{
+			Name: "PLUGFN_INGRESS_MAX_BYTES", Key: "ingress.max_bytes", Default: "256MiB", Scope: Server,
+			Help: "size of the deliveries held in memory at once", set: size(func(s *Settings) *int64 { return &s.IngressMaxBytes }),
+		},
+		{
+			Name: "PLUGFN_EXECUTOR_MAX_IN_FLIGHT", Key: "executor.max_in_flight", Default: "256", Scope: Server,
+			Help: "action requests worked on at once", set: count(func(s *Settings) *int { return &s.ExecutorMaxInFlight }),
+		},
+		{
+			Name: "PLUGFN_DRAIN_TIMEOUT", Key: "drain_timeout", Default: "30s", Scope: Server,
+			Help: "how long the work in hand may go on when the program is stopped", set: duration(func(s *Settings) *time.Duration { return &s.DrainTimeout }),
+		},
+	}
+}
+
+// ProviderVariable is one row of the table of what can be set for each
+// provider.
+type ProviderVariable struct {
+	Suffix string // of the variable PLUGFN_<PROVIDER>_<Suffix>
+	Key    string // in the configuration file, under providers.<provider>
+	Help   string
+	Secret bool
+}
+
+// ProviderTable returns the settings that each provider has. Each may be given
+// as a file, see [FileSuffix].
+func ProviderTable() []ProviderVariable {
+	return []ProviderVariable{
+		{Suffix: "BASE_URL", Key: "base_url", Help: "API to call instead of the provider's own"},
+		{Suffix: "WEBHOOK_SECRET", Key: "webhook_secret", Secret: true, Help: "secret of its deliveries; several, one on each line (in the file also as a list), while a new one takes over"},
+		{Suffix: "CLIENT_ID", Key: "client_id", Help: "id of your OAuth client there"},
+		{Suffix: "CLIENT_SECRET", Key: "client_secret", Secret: true, Help: "secret of your OAuth client there"},
+	}
+}
+
+// ProviderName returns the variable of one provider: its pack's name in upper
+// case, with _ for -.
+func ProviderName(provider string, v ProviderVariable) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(provider, "-", "_")) + "_" + v.Suffix
+}
