@@ -75,7 +75,6 @@ func newKeys(handle *keyset.Handle, path string) (*Keys, error) {
 }
 
 // generateKeys makes the first key, unless there is data of an earlier one.
-// The canary decides between two processes that do so at the same time.
 func generateKeys(ctx context.Context, cfg KeysConfig) (*Keys, bool, error) {
 	fresh, err := isFresh(ctx, cfg)
 	switch {
@@ -90,14 +89,20 @@ func generateKeys(ctx context.Context, cfg KeysConfig) (*Keys, bool, error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("generating the encryption key: %w", err)
 	}
-	keys, err := newKeys(handle, cfg.Path)
+	err = writeKeyset(cfg.Path, handle)
+	if errors.Is(err, fs.ErrExist) && isThere(cfg.Path) { // written by another process since we looked
+		return OpenKeys(ctx, cfg)
+	}
 	if err != nil {
 		return nil, false, err
 	}
-	err = writeKeyset(cfg.Path, handle)
-	if errors.Is(err, fs.ErrExist) { // written by another process since we looked
-		return OpenKeys(ctx, cfg)
-	}
+	return firstKeys(ctx, cfg, handle)
+}
+
+// firstKeys claims the data for a key that was generated and written just now.
+// The canary decides between two processes that do so at the same time.
+func firstKeys(ctx context.Context, cfg KeysConfig, handle *keyset.Handle) (*Keys, bool, error) {
+	keys, err := newKeys(handle, cfg.Path)
 	if err != nil {
 		return nil, false, err
 	}
@@ -112,8 +117,9 @@ func generateKeys(ctx context.Context, cfg KeysConfig) (*Keys, bool, error) {
 	return keys, true, nil
 }
 
+// isThere reports whether path can be opened, and is not a link to nothing.
 func isThere(path string) bool {
-	_, err := os.Lstat(path)
+	_, err := os.Stat(path)
 	return err == nil
 }
 

@@ -231,6 +231,18 @@ func TestOpenKeysTogetherMakesOneKey(t *testing.T) {
 	}
 }
 
+func TestOpenKeysRefusesALinkToNothing(t *testing.T) {
+	r := newRig(t)
+	if err := errors.Join(os.Remove(r.keys.Path), os.Symlink("nowhere", r.keys.Path)); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, r, "is missing") // there is a canary
+	if err := r.keys.Bucket.Purge(t.Context(), canaryKey); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, r, "writing the encryption key") // there is nothing
+}
+
 // late puts the key file in place while it is looked for the canary.
 type late struct {
 	jetstream.KeyValue

@@ -64,14 +64,14 @@ func New(cfg Config) (*Service, error) {
 	case cfg.Parking == nil:
 		return nil, errors.New("executor: Parking is needed")
 	}
-	if cfg.HTTP == nil {
-		cfg.HTTP = newClient()
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 256
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = newClient(cfg.MaxInFlight)
 	}
 	if cfg.AckWait == 0 {
 		cfg.AckWait = 10 * time.Second
@@ -142,12 +142,14 @@ func backoff(deliveries uint64) time.Duration {
 
 // newClient is one client for all providers of a process: bounded connections,
 // no redirects (a credential follows none) and no proxy from the environment.
-func newClient() *http.Client {
+// Nothing queues for a connection: a write is noted as sent before it is handed
+// over, and one that waited there when the process died would be unknown.
+func newClient(connections int) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.Proxy = nil
-	t.MaxIdleConns = 512
+	t.MaxIdleConns = 2 * connections
 	t.MaxIdleConnsPerHost = 64
-	t.MaxConnsPerHost = 128
+	t.MaxConnsPerHost = connections
 	t.IdleConnTimeout = 30 * time.Second
 	t.TLSHandshakeTimeout = 5 * time.Second
 	t.MaxResponseHeaderBytes = 64 << 10

@@ -122,7 +122,7 @@ func tell(t *testing.T, serve http.HandlerFunc, change ...func(*Config)) *story 
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newClient()
+	client := newClient(64)
 	t.Cleanup(client.CloseIdleConnections)
 	cfg := Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: registry, Credentials: tokens{}, Parking: b,

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+)
+
+// runner is a service made of a function.
+type runner func(context.Context) error
+
+func (r runner) Run(ctx context.Context) error { return r(ctx) }
+
+func newHouse(t *testing.T, services ...service) *house {
+	t.Helper()
+	l, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{
+		process:  &process{settings: &settings.Settings{DrainTimeout: patience}, log: zerolog.Nop()},
+		listener: l, mux: http.NewServeMux(), health: newHealth(), services: services,
+	}
+	h.health.mount(h.mux)
+	return h
+}
+
+// TestHouseStopsInOrder stops it with a request in hand: readiness goes off
+// first, and the services go on until the request is answered.
+func TestHouseStopsInOrder(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	var serviceEnded atomic.Bool
+	h := newHouse(t, runner(func(ctx context.Context) error {
+		<-ctx.Done()
+		serviceEnded.Store(true)
+		return nil
+	}))
+	inHand, finish := make(chan struct{}), make(chan struct{})
+	h.mux.HandleFunc("/slow", func(w http.ResponseWriter, _ *http.Request) {
+		close(inHand)
+		<-finish
+		if serviceEnded.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.run(ctx) }()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	status := make(chan int, 1)
+	go func() {
+		answer, err := client.Get(h.url() + "/slow")
+		if err != nil {
+			status <- 0
+			return
+		}
+		answer.Body.Close()
+		status <- answer.StatusCode
+	}()
+	<-inHand
+	stop()
+	if err := eventually("readiness is off", func() bool { return h.health.draining.Load() }); err != nil {
+		t.Fatal(err)
+	}
+	close(finish)
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the request in hand got status %d", got)
+	}
+	if err := <-ended; err != nil || !serviceEnded.Load() {
+		t.Errorf("ended with %v, services ended: %v", err, serviceEnded.Load())
+	}
+}
+
+func TestHouseStopsWithItsFirstService(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	broken := errors.New("broken")
+	h := newHouse(t,
+		runner(func(context.Context) error { return broken }),
+		runner(func(ctx context.Context) error { <-ctx.Done(); return nil }))
+	if err := h.run(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadyz(t *testing.T) {
+	var trouble error
+	h := newHealth(check{"bus", func(context.Context) error { return trouble }})
+	mux := http.NewServeMux()
+	h.mount(mux)
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		text, _ := io.ReadAll(w.Body)
+		return w.Code, string(text)
+	}
+	for _, tt := range []struct {
+		name    string
+		trouble error
+		drain   bool
+		status  int
+		text    string
+	}{
+		{"ready", nil, false, 200, "[+] bus ok\n[+] serving ok\nok\n"},
+		{"not ready", errors.New("away"), false, 503, "[-] bus: away\n[+] serving ok\nnot ready\n"},
+		{"stopping", nil, true, 503, "[+] bus ok\n[-] serving: stopping\nnot ready\n"},
+	} {
+		trouble = tt.trouble
+		h.draining.Store(tt.drain)
+		if status, text := get("/readyz?verbose"); status != tt.status || text != tt.text {
+			t.Errorf("%s: %d %q", tt.name, status, text)
+		}
+		if status, text := get("/readyz"); status != tt.status || strings.Contains(text, "bus") {
+			t.Errorf("%s: %d %q", tt.name, status, text)
+		}
+		if status, _ := get("/livez"); status != 200 {
+			t.Errorf("%s: /livez answers %d", tt.name, status)
+		}
+	}
+}
+
+func TestFindContextWalksUp(t *testing.T) {
+	root := t.TempDir()
+	below := filepath.Join(root, "a", "b")
+	if err := os.MkdirAll(below, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(below)
+	want := contextFile{HTTPURL: "http://h", NATSURL: "nats://n", SecretsDir: "/s"}
+	if err := want.write(filepath.Join(root, ".plugfn", contextName)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := findContext("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := findContext(below); err != nil || got != (contextFile{}) {
+		t.Errorf("in a directory without one: %+v, %v", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(below, contextName), []byte("http_url: [1]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := findContext(below); err == nil {
+		t.Error("a broken file is accepted")
+	}
+}
+
+func TestKeepSecretKeepsIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets", "s")
+	first, created, err := keepSecret(path)
+	if err != nil || !created {
+		t.Fatal(created, err)
+	}
+	second, created, err := keepSecret(path)
+	if err != nil || created || !first.Equal(second) {
+		t.Errorf("the second time: made %v, the same %v, %v", created, first.Equal(second), err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := keepSecret(path); err == nil {
+		t.Error("an empty file is a secret")
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestListenNamesTheFix(t *testing.T) {
+	l, err := listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = listen(t.Context(), l.Addr().String())
+	if f := failureOf(err); !strings.Contains(f.what, "another program listens") || f.fix == "" {
+		t.Errorf("got %v", err)
+	}
+	if _, err = listen(t.Context(), "256.0.0.1:0"); err == nil {
+		t.Error("listens nowhere")
+	}
+}
