@@ -20,8 +20,8 @@ import (
 
 // Credentials finds the connection that a request means and opens its
 // credential. An *events.Error (connection_not_found, connection_ambiguous,
-// needs_reauth) is the request's result; any other error is trouble of ours
-// and the request is tried again.
+// needs_reauth) is the request's result; one with the code internal and any
+// other error is trouble of ours, and the request is tried again.
 type Credentials interface {
 	Credential(ctx context.Context, user, provider, connectionID string) (providers.Credential, error)
 }

@@ -343,8 +343,9 @@ func (f flaky) Credential(ctx context.Context, user, provider, id string) (provi
 }
 
 func TestOurOwnTroubleIsTriedAgain(t *testing.T) {
-	left := make(chan error, 1)
+	left := make(chan error, 2)
 	left <- errors.New("auth service is away")
+	left <- events.Errorf(events.CodeInternal, "auth service is away")
 	s := tell(t, nil, func(c *Config) { c.Credentials = flaky{left: left} })
 	s.start()
 	s.request(events.ActionRequest{Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})

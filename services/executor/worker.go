@@ -58,7 +58,7 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 		return w.park(ctx, t)
 	}
 	credential, err := w.credential(ctx, t, plan.pack)
-	if errors.As(err, &failure) {
+	if failure = final(err); failure != nil {
 		return w.conclude(ctx, t, nil, t.failed(w.Now(), failure))
 	}
 	if err != nil {
@@ -206,7 +206,7 @@ func (w *worker) recover(ctx context.Context, t *task, e *entry) error {
 		if err == nil {
 			return w.perform(ctx, t, plan, c, e)
 		}
-		if !errors.As(err, &failure) {
+		if failure = final(err); failure == nil {
 			return err
 		}
 	}
@@ -227,6 +227,16 @@ func (w *worker) overtaken(ctx context.Context, t *task) error {
 		return errTaken // gone again: look afresh at the next delivery
 	}
 	return w.resume(ctx, t, e)
+}
+
+// final returns err as the request's result, or nil for trouble of ours, which
+// passes: the request is tried again.
+func final(err error) *events.Error {
+	var e *events.Error
+	if !errors.As(err, &e) || e.Code == events.CodeInternal {
+		return nil
+	}
+	return e
 }
 
 // asError returns err as the *events.Error that it is, or as one with code.
