@@ -10,13 +10,16 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
-// maxAnswer is how many bytes of an answer of the API are read.
-const maxAnswer = 16 << 20
+const (
+	maxAnswer     = 16 << 20         // bytes of an answer that are read
+	answerTimeout = 30 * time.Second // for one request
+)
 
 // apiClient speaks to the HTTP API.
 type apiClient struct {
@@ -30,7 +33,7 @@ func (t *target) api() (*apiClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &apiClient{base: t.httpURL(), key: key, http: &http.Client{}}, nil
+	return &apiClient{base: t.httpURL(), key: key, http: &http.Client{Timeout: answerTimeout}}, nil
 }
 
 // connection is a connection as the API shows it.
@@ -153,7 +156,7 @@ func refusal(status int, body []byte) error {
 		f.fix = "is this PlugFn's HTTP address? Set --http-url"
 		return f
 	}
-	f.what, f.code, f.requestID = firstOf(p.Detail, p.Title), p.Code, p.RequestID
+	f.what, f.code, f.requestID = safe(firstOf(p.Detail, p.Title)), p.Code, p.RequestID
 	switch {
 	case p.Code != "":
 		f.exit, f.fix = exitOf(p.Code), fixOf(p.Code)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 )
@@ -83,10 +81,7 @@ const maxTokenFile = 64 << 10
 func readToken(cmd *cobra.Command, file, provider string) (string, error) {
 	stdin := cmd.InOrStdin()
 	if file == "" && isTerminal(stdin) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "Token of %s (not shown): ", provider)
-		token, err := term.ReadPassword(int(os.Stdin.Fd()))
-		fmt.Fprintln(cmd.ErrOrStderr())
-		return checkToken(token, err)
+		return checkToken(askSecret(cmd, "Token of "+provider+" (not shown): "))
 	}
 	in := stdin
 	if file != "" && file != "-" {
@@ -147,9 +142,6 @@ func newConnectionListCommand() *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 200, "how many at most")
 	return withTarget(settings.HTTP|settings.API, withOutput(cmd))
 }
-
-// hint tells a person what may help; programs do not see it.
-func hint(cmd *cobra.Command, text string) { fmt.Fprintln(cmd.ErrOrStderr(), faint(text)) }
 
 func connectionColumns() []column[connection] {
 	return []column[connection]{
@@ -220,20 +212,4 @@ func newConnectionDeleteCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return withTarget(settings.HTTP|settings.API, withOutput(cmd))
-}
-
-// confirm asks a person before something is destroyed.
-func confirm(cmd *cobra.Command, yes bool, what string) error {
-	if yes {
-		return nil
-	}
-	if !isTerminal(cmd.InOrStdin()) {
-		return usage("add --yes", "%s: nobody is there to be asked", what)
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", what)
-	reply := ""
-	if _, err := fmt.Fscanln(cmd.InOrStdin(), &reply); err != nil || reply != "y" && reply != "Y" {
-		return errors.New("nothing was deleted")
-	}
-	return nil
 }

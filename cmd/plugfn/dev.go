@@ -26,7 +26,8 @@ func newDevCommand(started time.Time) *cobra.Command {
 		Short: "Run everything in one process, with a sandbox for each provider",
 		Long: "Dev runs all services, a NATS server and a sandbox that plays the providers, so that everything can be " +
 			"tried without an account. Other plugfn commands in the same directory find it by themselves.\n\n" +
-			"It makes what is missing in its data directory: keys, webhook secrets, and connections of the user \"demo\" to the sandbox.",
+			"It makes what is missing in its data directory: keys, webhook secrets, and connections of the user \"demo\" to the sandbox. " +
+			"Its log is of warnings unless --log-level says otherwise.",
 		Example: `plugfn dev
 plugfn dev --http-addr 127.0.0.1:0 --nats-addr 127.0.0.1:0`,
 		Args: noArgs,
@@ -126,7 +127,7 @@ func (d *dev) present(ctx context.Context) error {
 	if err := c.write(path); err != nil {
 		return err
 	}
-	defer os.Remove(path) //nolint:errcheck // a stale one is overwritten by the next start
+	defer os.Remove(path) // one that is left behind is overwritten by the next start
 	d.banner()
 	return feed.run(ctx, d.out)
 }
@@ -154,5 +155,5 @@ func (d *dev) natsURL() string {
 	if d.bus.Embedded() {
 		return d.bus.ClientURL()
 	}
-	return d.bus.Conn().ConnectedUrlRedacted()
+	return hosts(d.settings.NATSURL)
 }

@@ -49,12 +49,9 @@ func (d *dev) connectDemo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	api := &apiClient{base: d.url(), key: key, http: &http.Client{}}
+	api := &apiClient{base: d.url(), key: key, http: &http.Client{Timeout: answerTimeout}}
 	defer api.http.CloseIdleConnections()
 	for _, name := range d.sandboxed {
-		if auth, ok := d.packs[name].AuthByID(""); !ok || auth.Type == providers.AuthNone {
-			continue
-		}
 		if err := connectDemo(ctx, api, d.packs[name]); err != nil {
 			return fmt.Errorf("connecting user %s to the sandbox of %s: %w", demoUser, name, err)
 		}
@@ -63,30 +60,35 @@ func (d *dev) connectDemo(ctx context.Context) error {
 }
 
 func connectDemo(ctx context.Context, api *apiClient, pack *providers.Pack) error {
+	auth := slices.IndexFunc(pack.Auth, func(a *providers.Auth) bool { return a.Type == providers.AuthAPIKey })
+	if auth < 0 {
+		return nil // there is nothing to connect with
+	}
 	have, _, err := api.connections(ctx, url.Values{"user_id": {demoUser}, "provider": {pack.Name}}, 1)
 	if err != nil || len(have) > 0 {
 		return err
 	}
+	account, err := demoAccount(pack)
+	if err != nil {
+		return err
+	}
 	_, err = api.connect(ctx, newConnection{
-		UserID: demoUser, Provider: pack.Name, Name: "sandbox", Account: demoAccount(pack), Token: "sandbox",
+		UserID: demoUser, Provider: pack.Name, Name: "sandbox", Auth: pack.Auth[auth].ID, Account: account, Token: "sandbox",
 	})
 	return err
 }
 
 // demoAccount is the account that the pack's example deliveries are from, so
 // that they reach the demo user.
-func demoAccount(pack *providers.Pack) string {
+func demoAccount(pack *providers.Pack) (string, error) {
 	if pack.Webhooks == nil {
-		return ""
+		return "", nil
 	}
 	fixtures, err := pack.DeliveryFixtures()
-	if err != nil {
-		return "" // the sandbox has read them before
-	}
 	for _, f := range fixtures {
 		if f.Expect.Account != "" {
-			return f.Expect.Account
+			return f.Expect.Account, nil
 		}
 	}
-	return ""
+	return "", err
 }

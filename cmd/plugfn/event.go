@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -74,7 +72,7 @@ func (o *tailOptions) run(cmd *cobra.Command) error {
 	}
 	defer conn.Close()
 	if p.terminal && (p.form == "" || p.form == formTable) {
-		fmt.Fprintln(cmd.ErrOrStderr(), faint("listening to "+config.FilterSubjects[0]+", ^C ends it"))
+		hint(cmd, "listening to "+config.FilterSubjects[0]+", ^C ends it")
 	}
 	err = o.tail(cmd.Context(), conn, config, p)
 	if cmd.Context().Err() != nil {
@@ -88,6 +86,8 @@ func (o *tailOptions) consumer(now time.Time) (jetstream.OrderedConsumerConfig, 
 	subject, err := o.subject()
 	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverNewPolicy}
 	switch {
+	case o.limit < 0:
+		return config, usage("", "--limit %d: must be above zero", o.limit)
 	case o.all && o.since != 0:
 		return config, usage("", "--all and --since: give one of them")
 	case o.all:
@@ -180,32 +180,4 @@ func printEvent(p *printer, msg jetstream.Msg) error {
 	default:
 		return p.line(feedLine(e.Time.Local().Format("15:04:05.000"), e.Provider+"."+e.EventName, e.ID, receivedBy(&e)))
 	}
-}
-
-// cloudEvent is e as the JSON format of CloudEvents has it.
-func cloudEvent(e *events.Event) map[string]any {
-	attributes := map[string]any{"specversion": "1.0"}
-	for name, value := range map[string]string{
-		"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject,
-		"datacontenttype": e.DataContentType, "dataschema": e.DataSchema, "userid": e.UserID,
-		"connectionid": e.ConnectionID, "provider": e.Provider, "eventname": e.EventName,
-		"verified": string(e.Verified), "account": e.Account, "partitionkey": e.PartitionKey,
-		"traceparent": e.TraceParent, "causationid": e.CausationID,
-	} {
-		if value != "" {
-			attributes[name] = value
-		}
-	}
-	if !e.Time.IsZero() {
-		attributes["time"] = e.Time.UTC()
-	}
-	for name, value := range e.Extensions {
-		attributes[name] = value
-	}
-	if json.Valid(e.Data) {
-		attributes["data"] = json.RawMessage(e.Data)
-	} else {
-		attributes["data_base64"] = base64.StdEncoding.EncodeToString(e.Data)
-	}
-	return attributes
 }

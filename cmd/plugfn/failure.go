@@ -56,7 +56,7 @@ func failureOf(err error) *failure {
 // failed is the failure of an action.
 func failed(e *events.Error) *failure {
 	f := &failure{
-		exit: exitOf(e.Code), what: e.Message, code: e.Code,
+		exit: exitOf(e.Code), what: safe(e.Message), code: e.Code,
 		status: e.Code.Meaning().Status, requestID: e.RequestID, fix: fixOf(e.Code),
 	}
 	var said []string
@@ -65,10 +65,10 @@ func failed(e *events.Error) *failure {
 		said = append(said, fmt.Sprintf("status %d", e.Status))
 	}
 	if e.ProviderCode != "" {
-		said = append(said, "code "+e.ProviderCode)
+		said = append(said, "code "+safe(e.ProviderCode))
 	}
 	if e.RequestID != "" {
-		said = append(said, "request-id "+e.RequestID)
+		said = append(said, "request-id "+safe(e.RequestID))
 	}
 	f.provider = strings.Join(said, ", ")
 	return f

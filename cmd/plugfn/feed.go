@@ -35,7 +35,11 @@ func newFeed(conn *nats.Conn) (*feed, error) {
 		}
 		f.subs = append(f.subs, sub)
 	}
-	return f, conn.Flush()
+	if err := conn.Flush(); err != nil {
+		f.close()
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	return f, nil
 }
 
 func (f *feed) close() {

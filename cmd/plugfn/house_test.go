@@ -159,6 +159,12 @@ func TestFindContextWalksUp(t *testing.T) {
 	if _, err := findContext(below); err == nil {
 		t.Error("a broken file is accepted")
 	}
+	if err := os.Chmod(filepath.Join(root, ".plugfn", contextName), 0o622); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := findContext(""); err != nil || got != (contextFile{}) {
+		t.Errorf("one that others can write is believed: %+v, %v", got, err)
+	}
 }
 
 func TestKeepSecretKeepsIt(t *testing.T) {

@@ -65,6 +65,8 @@ func serveHTTP(ctx context.Context, server *http.Server, l net.Listener, patienc
 	if err != nil {
 		err = fmt.Errorf("serving HTTP: requests were cut off after %s: %w", patience, errors.Join(err, server.Close()))
 	}
-	<-ended // http.ErrServerClosed
+	if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
 	return err
 }

@@ -19,11 +19,12 @@ import (
 	"time"
 
 	"charm.land/fang/v2"
+	"github.com/charmbracelet/colorprofile"
 	"github.com/spf13/cobra"
 )
 
 // version is set when a release is built.
-var version = "dev" //nolint:gochecknoglobals // the linker's -X needs a variable
+var version = "dev"
 
 func main() { os.Exit(int(run(time.Now(), os.Args[1:]))) }
 
@@ -36,29 +37,45 @@ func run(started time.Time, args []string) exitCode {
 
 	root := newRoot(started)
 	root.SetArgs(args)
-	err := execute(ctx, root, args)
+	err := execute(ctx, root)
 	switch {
 	case err == nil:
 		return exitOK
-	case isInterruption(ctx, err):
-		return exitInterrupted
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted // the person knows
 	default:
+		report(colorprofile.NewWriter(os.Stderr, os.Environ()), err, wantsJSON(args))
 		return failureOf(err).exit
 	}
 }
 
-func execute(ctx context.Context, root *cobra.Command, args []string) error {
-	return fang.Execute(ctx, root,
-		fang.WithVersion(version),
-		fang.WithCommit(build().commit),
-		fang.WithErrorHandler(func(w io.Writer, _ fang.Styles, err error) {
-			if !isInterruption(ctx, err) {
-				report(w, err, wantsJSON(args))
-			}
-		}))
+// execute runs the command that the arguments of root name.
+func execute(ctx context.Context, root *cobra.Command) error {
+	var failed error
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		failed = usage(cmd.CommandPath()+" --help", "%v", err)
+		return nil
+	})
+	keepErrors(root, &failed)
+	err := fang.Execute(ctx, root,
+		fang.WithVersion(version), fang.WithCommit(build().commit),
+		fang.WithErrorHandler(func(io.Writer, fang.Styles, error) {})) // run reports
+	return errors.Join(failed, err)
 }
 
-// isInterruption tells an error that a signal caused; the person knows of it.
-func isInterruption(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && errors.Is(err, context.Canceled)
+// keepErrors has cmd and the commands below it put their error into failed
+// instead of giving it to fang: before fang lets one be reported it asks the terminal for
+// its colours, which takes seconds where the terminal does not answer.
+func keepErrors(cmd *cobra.Command, failed *error) {
+	for _, sub := range cmd.Commands() {
+		keepErrors(sub, failed)
+	}
+	check, do := cmd.Args, cmd.RunE
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *failed = check(cmd, args); *failed == nil {
+			*failed = do(cmd, args)
+		}
+		return nil
+	}
 }

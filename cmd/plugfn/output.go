@@ -64,6 +64,12 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// hint tells a person what may help. It is no data, so it goes to standard
+// error.
+func hint(cmd *cobra.Command, text string) {
+	fmt.Fprintln(colorprofile.NewWriter(cmd.ErrOrStderr(), os.Environ()), faint(text))
+}
+
 // field is one line about an object.
 type field struct{ name, value string }
 

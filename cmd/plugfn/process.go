@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -33,8 +31,8 @@ func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	for _, line := range s.Unknown(slices.Sorted(maps.Keys(packs))) {
-		log.Warn().Str("variable", line).Msg("unknown variable")
+	for _, v := range s.Unknown(names(packs)) {
+		log.Warn().Str("variable", v.Name).Str("nearest", v.Nearest).Msg("unknown variable sets nothing")
 	}
 	b, err := bus.Open(ctx, bus.Config{
 		Log: log.With().Str("service", "bus").Logger(), URL: s.NATSURL, Credentials: s.NATSCreds, NKey: s.NATSNKey,
@@ -84,7 +82,7 @@ func (p *process) register(apps map[string]providers.App) error {
 
 // apps returns the operator's settings for the packs that there are.
 func (p *process) apps() (map[string]providers.App, error) {
-	apps, err := p.settings.Apps(slices.Sorted(maps.Keys(p.packs)))
+	apps, err := p.settings.Apps(names(p.packs))
 	if err != nil {
 		return nil, &failure{exit: exitUsage, what: "the settings of a provider are wrong", cause: err, fix: "plugfn provider list"}
 	}

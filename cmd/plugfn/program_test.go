@@ -34,7 +34,7 @@ func start(t *testing.T, dir string, environ []string, args ...string) *program 
 	t.Helper()
 	p := &program{Cmd: exec.Command("plugfn", args...), t: t}
 	p.Dir, p.Stderr = dir, &p.stderr
-	p.Env = append(environ, "PATH="+os.Getenv("PATH"), "HOME="+dir, "PLUGFN_HTTP_ADDR=127.0.0.1:0", "PLUGFN_NATS_ADDR=127.0.0.1:0")
+	p.Env = append(environ, "PATH="+os.Getenv("PATH"), "HOME="+dir, noRacePause, "PLUGFN_HTTP_ADDR=127.0.0.1:0", "PLUGFN_NATS_ADDR=127.0.0.1:0")
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,6 @@ func aboutResult(r *events.Result) []string {
 // adviseOn is the failure of a result, with the command that helps.
 func adviseOn(r *events.Result) error {
 	f := failed(r.Error)
-	f.what = safe(f.what)
 	switch r.Error.Code {
 	case events.CodeUnknownAction, events.CodeInvalidParams:
 		f.fix = "plugfn provider show " + safe(r.Provider)

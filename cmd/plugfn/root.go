@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,9 +30,6 @@ plugfn action run slack.chat.postMessage --user demo --param channel=#demo --par
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(cmd.CommandPath()+" --help", "%v", err)
-	})
 	root.AddGroup(&cobra.Group{ID: groupServe, Title: "run PlugFn"}, &cobra.Group{ID: groupUse, Title: "use PlugFn"},
 		&cobra.Group{ID: groupMore, Title: "more"})
 	root.SetHelpCommandGroupID(groupMore)
@@ -54,7 +50,12 @@ func add(root *cobra.Command, group string, commands ...*cobra.Command) {
 
 // topic is a page for `plugfn help <name>`.
 func topic(name, short, text string) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
+	cmd := &cobra.Command{
+		Use:   name,
+		Short: short,
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { _, _ = io.WriteString(cmd.OutOrStdout(), text) })
 	return cmd
 }
@@ -125,7 +126,7 @@ func loadSettings(cmd *cobra.Command, defaults map[string]string) (*settings.Set
 		Flags: settings.Given(cmd.Flags()), Environ: os.Environ(), Defaults: defaults,
 	})
 	if err != nil {
-		return nil, &failure{exit: exitUsage, what: "the settings are wrong", cause: errors.Unwrap(err), fix: "plugfn help environment"}
+		return nil, &failure{exit: exitUsage, what: "the settings are wrong", cause: err, fix: "plugfn help environment"}
 	}
 	return s, nil
 }

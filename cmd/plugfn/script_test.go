@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -34,6 +33,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Vars = append(env.Vars, noRacePause)
+			return nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"ready":    waitForDev,
 			"exits":    runForExitCode,
@@ -44,6 +47,10 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// noRacePause keeps programs built with the race detector from waiting a second
+// before they exit.
+const noRacePause = "GORACE=atexit_sleep_ms=0"
 
 const patience = 20 * time.Second
 
@@ -159,14 +166,4 @@ func startSandbox(ts *testscript.TestScript, _ bool, _ []string) {
 	srv := httptest.NewServer(box.Handler())
 	ts.Defer(srv.Close)
 	ts.Setenv("SANDBOX_URL", srv.URL)
-}
-
-// readText reads a file of a test.
-func readText(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

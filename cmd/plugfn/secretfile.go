@@ -17,46 +17,69 @@ import (
 const secretSize = 32
 
 // keepSecret returns the secret in the file at path. When there is no file it
-// makes one with a random secret for its owner only, and reports true. The
+// makes one with a random secret, for its owner only, and reports true. The
 // secret is hexadecimal, which is right for every way in which packs read
 // their keys.
 func keepSecret(path string) (secret providers.Secret, created bool, err error) {
-	text, err := os.ReadFile(path)
-	if err == nil {
-		text = bytes.TrimSpace(text)
-		if len(text) == 0 {
-			return secret, false, fmt.Errorf("%s is empty: remove it, then a new secret is made", path)
-		}
-		return providers.NewSecret(text), false, nil
-	}
+	secret, err = readSecret(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, false, err
 	}
 	random := make([]byte, secretSize)
 	_, _ = rand.Read(random) // never fails
-	text = []byte(hex.EncodeToString(random))
-	if err := writePrivate(path, append(text, '\n')); err != nil {
+	text := []byte(hex.EncodeToString(random))
+	draft, err := writeDraft(path, append(text, '\n'))
+	if err != nil {
+		return providers.Secret{}, false, err
+	}
+	defer os.Remove(draft)
+	// A link, unlike a rename, never replaces what another process was faster
+	// to make.
+	err = os.Link(draft, path)
+	if errors.Is(err, fs.ErrExist) {
+		secret, err = readSecret(path)
 		return secret, false, err
 	}
-	return providers.NewSecret(text), true, nil
+	return providers.NewSecret(text), true, err
+}
+
+// readSecret reads the one line of a file.
+func readSecret(path string) (providers.Secret, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return providers.Secret{}, err
+	}
+	if text = bytes.TrimSpace(text); len(text) == 0 {
+		return providers.Secret{}, fmt.Errorf("%s is empty: remove it, then it is made anew", path)
+	}
+	return providers.NewSecret(text), nil
 }
 
 // writePrivate writes a file for its owner only, as a whole or not at all, and
 // makes its directory.
 func writePrivate(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	draft, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	draft, err := writeDraft(path, data)
 	if err != nil {
 		return err
 	}
-	_, err = draft.Write(data)
-	if err = errors.Join(err, draft.Sync(), draft.Close()); err == nil {
-		err = os.Rename(draft.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(draft.Name()))
+	if err := os.Rename(draft, path); err != nil {
+		return errors.Join(err, os.Remove(draft))
 	}
 	return nil
+}
+
+// writeDraft writes a file beside path, for its owner only.
+func writeDraft(path string, data []byte) (name string, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), nil
 }

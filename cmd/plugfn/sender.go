@@ -22,6 +22,7 @@ const (
 // sender sends deliveries to the ingress and watches for their events.
 type sender struct {
 	base   string
+	http   *http.Client
 	pack   *providers.Pack
 	secret providers.Secret
 	conn   *nats.Conn // nil: the bus cannot be reached
@@ -35,7 +36,7 @@ func newSender(t *target, pack *providers.Pack) (*sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sender{base: t.httpURL(), pack: pack, secret: secret, seen: make(chan *nats.Msg, maxWatched)}
+	s := &sender{base: t.httpURL(), http: &http.Client{Timeout: answerTimeout}, pack: pack, secret: secret, seen: make(chan *nats.Msg, maxWatched)}
 	if s.conn, err = t.connect(); err != nil {
 		return s, nil //nolint:nilerr // told with each delivery, see watch
 	}
@@ -95,7 +96,7 @@ func (s *sender) send(ctx context.Context, d *providers.Delivery, newID string) 
 		return sent, nil
 	}
 	if sent.Events, err = s.watch(ctx, sent.Delivery); err != nil {
-		sent.Remark = err.Error()
+		sent.Remark = firstOf(sent.Remark, err.Error())
 	}
 	return sent, ctx.Err()
 }
@@ -119,7 +120,7 @@ func (s *sender) post(ctx context.Context, d *providers.Delivery) (int, error) {
 		return 0, fmt.Errorf("making the request: %w", err)
 	}
 	r.Header = d.Header
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := s.http.Do(r)
 	if err != nil {
 		return 0, unreachable(s.base, err)
 	}

@@ -16,7 +16,7 @@ import (
 
 func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "serve [all|ingress|executor|auth|scheduler]",
+		Use:   "serve [all|ingress|executor|auth|scheduler]...",
 		Short: "Run all services, or some of them, as in production",
 		Long: "Serve runs all services in this process, or those that are named. Where they run in " +
 			"several processes, all need the same NATS server: set PLUGFN_NATS_URL.\n\n" +
@@ -39,10 +39,10 @@ PLUGFN_NATS_URL=nats://nats:4222 plugfn serve executor`,
 
 // serve runs the services of some roles until ctx ends.
 func serve(ctx context.Context, s *settings.Settings, roles []string) (err error) {
-	if len(roles) == 0 || slices.Contains(roles, "all") {
-		roles = allRoles()
-	}
-	if s.NATSURL == "" && len(slices.Compact(slices.Sorted(slices.Values(roles)))) < len(allRoles()) {
+	wanted := slices.DeleteFunc(allRoles(), func(role string) bool {
+		return len(roles) > 0 && !slices.Contains(roles, role) && !slices.Contains(roles, "all")
+	})
+	if s.NATSURL == "" && len(wanted) < len(allRoles()) {
 		return usage("set PLUGFN_NATS_URL, or run: plugfn serve all",
 			"serve: some services alone need a NATS server that the others use too")
 	}
@@ -58,11 +58,11 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 	if err := p.register(apps); err != nil {
 		return err
 	}
-	h, err := p.assemble(ctx, roles)
+	h, err := p.assemble(ctx, wanted)
 	if err != nil {
 		return err
 	}
-	p.log.Info().Strs("services", roles).Str("http", h.url()).Str("version", version).Msg("serving")
+	p.log.Info().Strs("services", wanted).Str("http", h.url()).Str("version", version).Msg("serving")
 	return h.run(ctx)
 }
 

@@ -15,13 +15,12 @@ type column[T any] struct {
 }
 
 // list writes things: a table for people, otherwise the things themselves.
-// empty is what a person can do when there are none; it goes where hints go.
 func list[T any](p *printer, items []T, name func(T) string, columns []column[T]) error {
+	if items == nil {
+		items = []T{} // not null
+	}
 	switch p.form {
 	case formJSON:
-		if items == nil {
-			items = []T{}
-		}
 		return p.json(items, "  ")
 	case formYAML:
 		return p.yaml(items)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,8 +36,12 @@ func newTarget(cmd *cobra.Command) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, line := range s.Unknown(nil) {
-		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", line)
+	for _, v := range s.Unknown(nil) {
+		warning := "warning: " + v.Name + " is not known and sets nothing"
+		if v.Nearest != "" {
+			warning += ", did you mean " + v.Nearest + "?"
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), warning)
 	}
 	dir := ""
 	if s.Origin("data_dir") != "" {
@@ -82,7 +85,7 @@ func (t *target) packs() (map[string]*providers.Pack, error) {
 
 // apiKey is the key of the HTTP API.
 func (t *target) apiKey() (providers.Secret, error) {
-	const fix = "name the file that holds it with --api-key-file, or set PLUGFN_API_KEY"
+	const fix = "name the file that holds it with --api-key-file, set PLUGFN_API_KEY, or start PlugFn here with: plugfn dev"
 	if !t.settings.APIKey.IsZero() {
 		return t.settings.APIKey, nil
 	}
@@ -98,9 +101,8 @@ func (t *target) apiKey() (providers.Secret, error) {
 
 // webhookSecret is what deliveries of a provider are signed with.
 func (t *target) webhookSecret(provider string) (providers.Secret, error) {
-	apps, err := t.settings.Apps([]string{provider})
-	if app := apps[provider]; err == nil && len(app.WebhookSecrets) > 0 {
-		return app.WebhookSecrets[0], nil
+	if set := t.settings.App(provider).WebhookSecrets; len(set) > 0 {
+		return set[0], nil
 	}
 	if t.found.SecretsDir != "" {
 		secret, err := readSecret(secretFile(t.found.SecretsDir, provider))
@@ -110,7 +112,7 @@ func (t *target) webhookSecret(provider string) (providers.Secret, error) {
 	}
 	return providers.Secret{}, &failure{
 		exit: exitUnauthorized, what: "no webhook secret is set for " + provider,
-		fix: "set " + settings.ProviderName(provider, webhookSecretVariable()) + " to the secret that the server has",
+		fix: "set " + settings.ProviderName(provider, webhookSecretVariable()) + " to the secret that the server has, or start PlugFn here with: plugfn dev",
 	}
 }
 
@@ -162,14 +164,6 @@ func packNamed(packs map[string]*providers.Pack, name string) (*providers.Pack, 
 }
 
 func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-func readSecret(path string) (providers.Secret, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return providers.Secret{}, err
-	}
-	return providers.NewSecret(bytes.TrimSpace(text)), nil
-}
 
 // hosts returns a list of URLs without what may be secret in them.
 func hosts(list string) string {

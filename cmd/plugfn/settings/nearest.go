@@ -2,9 +2,17 @@ package settings
 
 import "slices"
 
-// didYouMean is the end of a message about an unknown name: the candidate that
-// was most likely meant, if one is close.
+// didYouMean is the end of a message about an unknown name.
 func didYouMean(name string, candidates []string) string {
+	if near := nearest(name, candidates); near != "" {
+		return ", did you mean " + near + "?"
+	}
+	return ""
+}
+
+// nearest returns the candidate that name was most likely meant to be, "" when
+// none is close.
+func nearest(name string, candidates []string) string {
 	const longest = 100
 	if len(name) > longest {
 		return ""
@@ -15,10 +23,7 @@ func didYouMean(name string, candidates []string) string {
 			best, least = c, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return ", did you mean " + best + "?"
+	return best
 }
 
 // distance counts the bytes to insert, delete or replace to get from a to b.

@@ -18,7 +18,7 @@ func (s *Settings) Apps(names []string) (map[string]providers.App, error) {
 	var problems []error
 	for _, name := range s.layers.values.MapKeys(strings.TrimSuffix(providersKey, ".")) {
 		if slices.Contains(names, name) {
-			apps[name] = s.app(name)
+			apps[name] = s.App(name)
 			continue
 		}
 		for _, v := range ProviderTable() {
@@ -31,7 +31,8 @@ func (s *Settings) Apps(names []string) (map[string]providers.App, error) {
 	return apps, errors.Join(problems...)
 }
 
-func (s *Settings) app(name string) providers.App {
+// App returns the settings of one provider.
+func (s *Settings) App(name string) providers.App {
 	get := func(key string) string { return s.layers.values.String(providersKey + name + "." + key) }
 	app := providers.App{BaseURL: get("base_url"), ClientID: get("client_id")}
 	if secret := get("client_secret"); secret != "" {
@@ -45,19 +46,25 @@ func (s *Settings) app(name string) providers.App {
 	return app
 }
 
-// Unknown returns one line for each PLUGFN_* variable that sets nothing, with
-// the name that it was most likely meant to be. names are the packs that there
-// are; without them the variables of providers are not judged.
-func (s *Settings) Unknown(names []string) []string {
+// Stranger is a PLUGFN_* variable that sets nothing.
+type Stranger struct {
+	Name    string
+	Nearest string // the variable that it was most likely meant to be, or ""
+}
+
+// Unknown returns the PLUGFN_* variables that set nothing. names are the packs
+// that there are; without them the variables of providers are not judged.
+func (s *Settings) Unknown(names []string) []Stranger {
 	strange := slices.Clone(s.layers.strange)
 	if names != nil {
 		strange = append(strange, s.strangers(names)...)
 	}
 	slices.Sort(strange)
+	all := make([]Stranger, len(strange))
 	for i, name := range strange {
-		strange[i] = name + " is not known and sets nothing" + didYouMean(name, variableNames(names))
+		all[i] = Stranger{name, nearest(name, variableNames(names))}
 	}
-	return strange
+	return all
 }
 
 // strangers lists the variables of providers for which there is no pack.

@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -53,10 +52,10 @@ func Load(src Source) (*Settings, error) {
 	s := &Settings{}
 	var err error
 	if s.layers, err = readLayers(src); err != nil {
-		return nil, fmt.Errorf("reading settings: %w", err)
+		return nil, err
 	}
 	if err := s.fill(Table()); err != nil {
-		return nil, fmt.Errorf("reading settings: %w", err)
+		return nil, err
 	}
 	return s, nil
 }

@@ -210,11 +210,11 @@ func TestUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{
-		"PLUGFN_DURABILTY is not known and sets nothing, did you mean PLUGFN_DURABILITY?",
-		"PLUGFN_GITHB_BASE_URL is not known and sets nothing, did you mean PLUGFN_GITHUB_BASE_URL?",
-		"PLUGFN_GITHUB_WEBHOK_SECRET is not known and sets nothing, did you mean PLUGFN_GITHUB_WEBHOOK_SECRET?",
-		"PLUGFN_XYZZY is not known and sets nothing",
+	want := []Stranger{
+		{"PLUGFN_DURABILTY", "PLUGFN_DURABILITY"},
+		{"PLUGFN_GITHB_BASE_URL", "PLUGFN_GITHUB_BASE_URL"},
+		{"PLUGFN_GITHUB_WEBHOK_SECRET", "PLUGFN_GITHUB_WEBHOOK_SECRET"},
+		{"PLUGFN_XYZZY", ""},
 	}
 	if diff := cmp.Diff(want, s.Unknown([]string{"github"})); diff != "" {
 		t.Error(diff)

@@ -135,7 +135,7 @@ type ProviderVariable struct {
 }
 
 // ProviderTable returns the settings that each provider has. Each may be given
-// as a file, see [FileSuffix].
+// as a file, see [FileSuffix]. A suffix stands before those that it ends with.
 func ProviderTable() []ProviderVariable {
 	return []ProviderVariable{
 		{Suffix: "BASE_URL", Key: "base_url", Help: "API to call instead of the provider's own"},
