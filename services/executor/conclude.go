@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,46 +12,51 @@ import (
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
-// conclude notes the result in the journal and publishes it. e is the claimed
-// entry; nil where nothing was claimed. Where another delivery was first, its
+// conclude publishes the result of t. Where another delivery was first, its
 // result stands and this one is dropped.
-func (w *worker) conclude(ctx context.Context, t *task, e *entry, r *events.Result) error {
-	if e == nil {
-		e = &entry{Sequence: t.sequence, Fingerprint: t.fingerprint}
-	}
-	e.Result = r
-	err := w.journal.save(ctx, t, e)
-	if errors.Is(err, errTaken) {
-		return w.overtaken(ctx, t)
-	}
-	if err != nil {
-		return err
-	}
-	return w.publish(ctx, t, r)
-}
-
-// publish puts the result on the bus, once, and sends it to the caller's inbox.
-func (w *worker) publish(ctx context.Context, t *task, r *events.Result) error {
+func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error {
 	msg, err := r.Msg()
 	if err != nil {
 		return err
 	}
-	// The subject holds user and request id, so "nothing there yet" is "once",
-	// however long after the first time.
-	_, err = w.JetStream.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
-	if err != nil && !isConflict(err) {
-		return fmt.Errorf("publishing the result: %w", err)
+	msg.Header.Set(headerFingerprint, t.fingerprint)
+	err = w.results.add(ctx, t, msg)
+	if errors.Is(err, errTaken) {
+		first, err := w.results.find(ctx, t)
+		if err != nil {
+			return err
+		}
+		if first == nil {
+			return errTaken // being stored at this moment: look at the next delivery
+		}
+		return w.repeat(ctx, t, first)
 	}
-	if t.Reply != "" {
-		return w.answer(t.Reply, msg)
+	if err != nil {
+		return err
 	}
-	return nil
+	return w.answer(t.Reply, msg)
 }
 
-// answer sends a copy of msg to an inbox. Nobody may be there any more.
-func (w *worker) answer(inbox string, msg *nats.Msg) error {
-	msg.Subject = inbox
-	msg.Header.Del(jetstream.ExpectedLastSubjSeqHeader)
+// repeat answers t with the result that its id has had before.
+func (w *worker) repeat(ctx context.Context, t *task, first *nats.Msg) error {
+	if first.Header.Get(headerFingerprint) != t.fingerprint {
+		return w.refuseReuse(ctx, t)
+	}
+	return w.answer(t.Reply, first)
+}
+
+// answer sends a copy of a result to an inbox, if there is one. Nobody may be
+// there any more.
+func (w *worker) answer(inbox string, result *nats.Msg) error {
+	if inbox == "" {
+		return nil
+	}
+	msg := &nats.Msg{Subject: inbox, Data: result.Data, Header: nats.Header{}}
+	for name, values := range result.Header {
+		if !strings.HasPrefix(name, "Nats-") && name != headerFingerprint {
+			msg.Header[name] = values
+		}
+	}
 	if err := w.Conn.PublishMsg(msg); err != nil {
 		return fmt.Errorf("answering the caller: %w", err)
 	}
@@ -75,9 +81,6 @@ func (w *worker) refuseReuse(ctx context.Context, t *task) error {
 		return fmt.Errorf("keeping the dead letter: %w", err)
 	}
 	w.Log.Warn().Str("request", t.ID).Str("user", t.UserID).Uint64("sequence", t.sequence).Msg("request id reused")
-	if t.Reply == "" {
-		return nil
-	}
 	msg, err := t.failed(w.Now(), failure).Msg()
 	if err != nil {
 		return err

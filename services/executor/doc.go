@@ -8,14 +8,14 @@
 //	plugfn.later.>    published: requests whose time has not come (Plugfn-Not-Before)
 //	plugfn.dead.>     published: requests whose id was used before with another content
 //
-// Order of work on a request: read it, validate the parameters, claim the
-// request id in the journal, get a credential, note "sent" in the journal, call
-// the provider, note the result, publish the result, acknowledge the request.
+// Order of work on a request: read it, look whether its id has a result or a
+// claim, validate the parameters, get a credential, claim the id in the journal
+// (writes), call the provider, publish the result, acknowledge the request.
 //
-// What follows from that order: no result is published that the journal does
-// not hold, so a redelivered or repeated request gets the result of its first
-// execution; and a write that may have reached the provider is never sent
-// again, it ends as "unknown".
+// What follows from that order: a redelivered or repeated request gets the
+// result of its first execution, because the stream of results takes one for
+// each id; and a write that may have reached the provider is never sent again,
+// it ends as "unknown".
 //
 // Allowed imports: pkg, internal; never another service.
 package executor

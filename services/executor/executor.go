@@ -89,9 +89,13 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("executor: opening the journal: %w", err)
 	}
+	stream, err := s.JetStream.Stream(ctx, events.StreamResults)
+	if err != nil {
+		return fmt.Errorf("executor: opening the results: %w", err)
+	}
 	work, stop := outlive(ctx, s.DrainTimeout)
 	defer stop()
-	w := &worker{Service: s, journal: journal{kv: kv, now: s.Now}, work: work}
+	w := &worker{Service: s, journal: journal{kv}, results: results{s.JetStream, stream}, work: work}
 
 	subscriber, err := events.NewSubscriber(events.SubscriberConfig{
 		JetStream:    s.JetStream,

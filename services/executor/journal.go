@@ -14,21 +14,19 @@ import (
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
-// journal keeps, per user and request id, how far the request has come. It is
-// advanced by compare-and-swap only, so that of two executors with the same
-// request one goes on and the other learns of it.
+// journal keeps, per user and request id, which writes were handed to their
+// provider. It is advanced by compare-and-swap only, so that of two executors
+// with the same request one goes on and the other learns of it. How a request
+// ended is not in here: that is the result itself.
 type journal struct {
-	kv  jetstream.KeyValue
-	now func() time.Time
+	kv jetstream.KeyValue
 }
 
-// entry is one request in the journal: sent, then done. A request that was not
-// sent yet has no entry.
+// entry is a claim: the request may have been sent. A read has none.
 type entry struct {
-	Sequence    uint64         `json:"sequence"` // of the request's message, which is redelivered until it is done
-	Fingerprint string         `json:"fingerprint"`
-	SentAt      time.Time      `json:"sent_at,omitzero"`
-	Result      *events.Result `json:"result,omitempty"` // set: done
+	Sequence    uint64    `json:"sequence"` // of the request's message, which is redelivered until there is a result
+	Fingerprint string    `json:"fingerprint"`
+	SentAt      time.Time `json:"sent_at"`
 
 	revision uint64 // 0: not in the bucket yet
 }

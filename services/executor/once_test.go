@@ -135,7 +135,7 @@ func TestRecovery(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			j := journal{kv: kv, now: time.Now}
+			j := journal{kv}
 			left := &entry{Sequence: sequence, Fingerprint: fingerprint(&request), SentAt: time.Now()}
 			if err := j.save(t.Context(), &task{ActionRequest: request}, left); err != nil {
 				t.Fatal(err)
@@ -163,7 +163,11 @@ func TestFrozenExecutorDropsItsResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{Service: service, journal: journal{kv: kv, now: time.Now}, work: t.Context()}
+	stream, err := s.bus.JetStream().Stream(t.Context(), events.StreamResults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &worker{Service: service, journal: journal{kv}, results: results{s.bus.JetStream(), stream}, work: t.Context()}
 	tk := &task{ActionRequest: events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)}, sequence: 7, fingerprint: "f"}
 	frozen := &entry{Sequence: 7, Fingerprint: "f", SentAt: time.Now()}
 	if err := w.journal.save(t.Context(), tk, frozen); err != nil {
@@ -176,11 +180,7 @@ func TestFrozenExecutorDropsItsResult(t *testing.T) {
 	if err := w.recover(t.Context(), tk, other); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.conclude(t.Context(), tk, frozen, tk.result(time.Now(), events.Succeeded)); err != nil {
-		t.Fatal(err)
-	}
-	stream, err := s.bus.JetStream().Stream(t.Context(), events.StreamResults)
-	if err != nil {
+	if err := w.conclude(t.Context(), tk, tk.result(time.Now(), events.Succeeded)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))

@@ -18,6 +18,7 @@ import (
 type worker struct {
 	*Service
 	journal journal
+	results results
 	work    context.Context // ends when the work in hand must stop
 }
 
@@ -43,23 +44,21 @@ func (w *worker) handle(msg *message.Message) error {
 
 // settle brings t to its one result, or to a time when it can have one.
 func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) error {
-	known, err := w.known(ctx, t)
-	if err != nil {
-		return err
-	}
-	if known != nil {
-		return w.resume(ctx, t, known)
+	if t.redelivered || t.explicitID {
+		if done, err := w.before(ctx, t); done || err != nil {
+			return err
+		}
 	}
 	plan, failure := w.plan(t, invalid)
 	if failure != nil {
-		return w.conclude(ctx, t, nil, t.failed(w.Now(), failure))
+		return w.conclude(ctx, t, t.failed(w.Now(), failure))
 	}
 	if t.NotBefore.After(w.Now()) {
 		return w.park(ctx, t)
 	}
 	credential, err := w.credential(ctx, t, plan.pack)
 	if failure = final(err); failure != nil {
-		return w.conclude(ctx, t, nil, t.failed(w.Now(), failure))
+		return w.conclude(ctx, t, t.failed(w.Now(), failure))
 	}
 	if err != nil {
 		return err
@@ -67,12 +66,21 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 	return w.perform(ctx, t, plan, credential, &entry{Sequence: t.sequence, Fingerprint: t.fingerprint})
 }
 
-// known looks into the journal where it may hold t already.
-func (w *worker) known(ctx context.Context, t *task) (*entry, error) {
-	if !t.redelivered && !t.explicitID {
-		return nil, nil
+// before looks for what became of t in an earlier delivery, or in an earlier
+// request with the same id, and settles t by it. done: there was something.
+func (w *worker) before(ctx context.Context, t *task) (done bool, err error) {
+	first, err := w.results.find(ctx, t)
+	if err != nil {
+		return false, err
 	}
-	return w.journal.load(ctx, t)
+	if first != nil {
+		return true, w.repeat(ctx, t, first)
+	}
+	claim, err := w.journal.load(ctx, t)
+	if claim == nil || err != nil {
+		return false, err
+	}
+	return true, w.resume(ctx, t, claim)
 }
 
 // maxAhead bounds Plugfn-Not-Before.
@@ -143,11 +151,11 @@ func (w *worker) credential(ctx context.Context, t *task, pack *providers.Pack) 
 	return c, nil
 }
 
-// perform claims t, executes it and concludes. e is the entry to claim with: a
-// new one, or that of an execution that may be repeated.
+// perform claims t, executes it and concludes. e is what to claim with: a new
+// entry, or that of an execution that may be repeated.
 func (w *worker) perform(ctx context.Context, t *task, p plan, c providers.Credential, e *entry) error {
-	// A read needs no claim: to repeat it does no harm, and only the first
-	// outcome that reaches the journal counts.
+	// A read needs no claim: to repeat it does no harm, and only its first
+	// result counts.
 	if p.action.Effect != providers.EffectRead {
 		e.SentAt = w.Now().UTC()
 		if err := w.journal.save(ctx, t, e); errors.Is(err, errTaken) {
@@ -160,7 +168,7 @@ func (w *worker) perform(ctx context.Context, t *task, p plan, c providers.Crede
 	if err != nil {
 		return err
 	}
-	return w.conclude(ctx, t, e, result)
+	return w.conclude(ctx, t, result)
 }
 
 // attempt calls the provider once. Whatever happens in it ends as a result,
@@ -180,16 +188,13 @@ func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Crede
 	return result, nil
 }
 
-// resume goes on with a request that the journal knows.
+// resume goes on with a request that was claimed and has no result yet.
 func (w *worker) resume(ctx context.Context, t *task, e *entry) error {
 	if e.Fingerprint != t.fingerprint {
 		return w.refuseReuse(ctx, t)
 	}
-	if e.Result != nil {
-		return w.publish(ctx, t, e.Result)
-	}
 	if e.Sequence != t.sequence {
-		// The delivery that owns the entry answers for both.
+		// The delivery that owns the claim answers for both.
 		if t.Reply == "" {
 			return nil
 		}
@@ -214,19 +219,16 @@ func (w *worker) recover(ctx context.Context, t *task, e *entry) error {
 	r := t.result(w.Now(), events.Unknown)
 	r.Attempts = 1
 	r.Error = events.Errorf(events.CodeOutcomeUnknown, "the executor stopped after it had begun to send the request and before it had the answer; look at %s before sending it again", t.Provider)
-	return w.conclude(ctx, t, e, r)
+	return w.conclude(ctx, t, r)
 }
 
-// overtaken looks what became of a request that another delivery claimed.
+// overtaken looks what became of a request that another delivery claimed first.
 func (w *worker) overtaken(ctx context.Context, t *task) error {
-	e, err := w.journal.load(ctx, t)
-	if err != nil {
-		return err
+	done, err := w.before(ctx, t)
+	if err == nil && !done {
+		err = errTaken // gone again: look afresh at the next delivery
 	}
-	if e == nil {
-		return errTaken // gone again: look afresh at the next delivery
-	}
-	return w.resume(ctx, t, e)
+	return err
 }
 
 // final returns err as the request's result, or nil for trouble of ours, which
