@@ -21,6 +21,7 @@ type contextFile struct {
 	APIKeyFile   string `yaml:"api_key_file,omitempty"`
 	SecretsDir   string `yaml:"secrets_dir"`
 	ProvidersDir string `yaml:"providers_dir,omitempty"`
+	SandboxURL   string `yaml:"sandbox_url,omitempty"`
 }
 
 func (c contextFile) write(path string) error {

@@ -52,8 +52,9 @@ type dev struct {
 	withSandbox bool
 
 	*house
-	apps      map[string]providers.App
-	sandboxed []string // the providers that the sandbox plays
+	apps       map[string]providers.App
+	sandboxed  []string // the providers that the sandbox plays
+	sandboxURL string   // empty: none
 }
 
 // run serves until ctx ends.
@@ -133,7 +134,7 @@ func (d *dev) present(ctx context.Context) error {
 }
 
 func (d *dev) context() (contextFile, error) {
-	c := contextFile{HTTPURL: d.url(), NATSURL: d.natsURL()}
+	c := contextFile{HTTPURL: d.url(), NATSURL: d.natsURL(), SandboxURL: d.sandboxURL}
 	if d.settings.APIKey.IsZero() {
 		c.APIKeyFile = d.apiKeyFile()
 	}

@@ -29,9 +29,10 @@ func (d *dev) playProviders(ctx context.Context, p *process) (stop func() error,
 	if err != nil {
 		return nil, err
 	}
+	d.sandboxURL = "http://" + l.Addr().String()
 	for name := range played {
 		app := d.apps[name]
-		app.BaseURL = sandbox.BaseURL("http://"+l.Addr().String(), name)
+		app.BaseURL = sandbox.BaseURL(d.sandboxURL, name)
 		d.apps[name] = app
 	}
 	d.sandboxed = slices.Sorted(maps.Keys(played))
