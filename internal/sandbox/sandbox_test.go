@@ -152,17 +152,37 @@ func TestFixturesOfCatalog(t *testing.T) {
 func TestWithoutCredential(t *testing.T) {
 	s := newStage(t, catalogPacks(t))
 	for name, pack := range s.packs {
+		auth, ok := pack.AuthByID("")
+		if !ok || auth.Type == providers.AuthNone {
+			continue
+		}
 		fixtures, err := pack.ActionFixtures()
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range fixtures {
-			for _, bad := range []string{"", "Bearer", "Bearer ", "Basic any"} {
-				_, err := s.execute(name, f.Action, f.Params, func(r *http.Request) { r.Header.Set("Authorization", bad) })
-				if code(err) != events.CodeNeedsReauth {
-					t.Errorf("%s %s, Authorization %q: got %v, want %s", name, f.Action, bad, err, events.CodeNeedsReauth)
+			_, err := s.execute(name, f.Action, f.Params, func(r *http.Request) {
+				query := r.URL.Query()
+				for _, auth := range pack.Auth {
+					r.Header.Del(auth.Apply.Header)
+					query.Del(auth.Apply.Query)
 				}
+				r.Header.Del("Authorization")
+				r.URL.RawQuery = query.Encode()
+			})
+			if code(err) != events.CodeNeedsReauth {
+				t.Errorf("%s %s: got %v, want %s", name, f.Action, err, events.CodeNeedsReauth)
 			}
+		}
+	}
+}
+
+func TestCredentialOfAnotherForm(t *testing.T) {
+	s := newStage(t, catalogPacks(t))
+	for _, bad := range []string{"", "Bearer", "Bearer ", "Basic any", "any"} {
+		_, err := s.execute("github", "repos.get", json.RawMessage(`{"owner":"o","repo":"r"}`), func(r *http.Request) { r.Header.Set("Authorization", bad) })
+		if code(err) != events.CodeNeedsReauth {
+			t.Errorf("Authorization %q: got %v, want %s", bad, err, events.CodeNeedsReauth)
 		}
 	}
 }
