@@ -19,6 +19,9 @@ func bearersOf(pack *providers.Pack) []bearer {
 	for _, auth := range pack.Auth {
 		b := bearer{header: auth.Apply.Header, query: auth.Apply.Query}
 		b.prefix, b.suffix, _ = around(auth.Apply.Value.String())
+		if auth.Apply.Basic != nil {
+			b = bearer{header: "Authorization", prefix: "Basic "}
+		}
 		all = append(all, b)
 	}
 	return all

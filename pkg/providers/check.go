@@ -75,50 +75,6 @@ func (p *Pack) checkEvents(r report) {
 	}
 }
 
-func (p *Pack) checkAuth(r report) {
-	if len(p.Auth) == 0 {
-		r("auth", "needs at least one way to authorise (type: none where there is none)")
-	}
-	seen := map[string]bool{}
-	for i, a := range p.Auth {
-		path := item("auth", i)
-		if !idName.MatchString(a.ID) {
-			r(path+".id", "must be a-z, then a-z, 0-9 and _")
-		} else if seen[a.ID] {
-			r(path+".id", "%s is there twice", a.ID)
-		}
-		seen[a.ID] = true
-		switch a.Type {
-		case AuthAPIKey:
-			a.Apply.check(path+".apply", r)
-		case AuthNone:
-			if a.Apply.Header != "" || a.Apply.Query != "" || !a.Apply.Value.IsZero() {
-				r(path+".apply", "has no place with type: none")
-			}
-		default:
-			r(path+".type", "must be %s or %s", AuthAPIKey, AuthNone)
-		}
-	}
-}
-
-func (a *Apply) check(path string, r report) {
-	switch {
-	case (a.Header == "") == (a.Query == ""):
-		r(path, "needs one of header and query")
-	case a.Header != "" && !strings.EqualFold(a.Header, "Authorization"):
-		checkHeaderName(path+".header", a.Header, r)
-	}
-	fields := a.Value.fields()
-	if len(fields) == 0 {
-		r(path+".value", "must hold {{%s}}", authField)
-	}
-	for _, f := range fields {
-		if f != authField {
-			r(path+".value", "{{%s}} is not known here, only {{%s}}", f, authField)
-		}
-	}
-}
-
 func (h *HTTP) check(r report) {
 	checkBaseURL(h.BaseURL, r)
 	checkHeaderNames("http.headers", maps.Keys(h.Headers), r)

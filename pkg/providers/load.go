@@ -74,6 +74,9 @@ func Overlay(base, over map[string]*Pack) map[string]*Pack {
 
 // link names the parts of the pack and points them back to it.
 func (p *Pack) link() {
+	for _, a := range p.Auth {
+		a.pack = p
+	}
 	for name, a := range p.Actions {
 		a.Name, a.pack = name, p
 	}

@@ -129,7 +129,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"version", "version: 1.0.0", `version: "1.0"`, `lamp/provider.yaml:4: version: must be a semantic version such as 1.0.0`},
 		{"docs", "https://lamp.example/docs", "javascript:alert(1)", `lamp/provider.yaml:5: display.docs: must be a link that begins with https://`},
 
-		{"auth type", "type: api_key", "type: oauth9", `lamp/provider.yaml:8: auth[0].type: must be api_key or none`},
+		{"auth type", "type: api_key", "type: oauth9", `lamp/provider.yaml:8: auth[0].type: "oauth9" is unknown, want one of api_key, basic, oauth2, client_credentials, jwt, github_app, none`},
 		{"auth twice", "http:\n", "  - {id: token, type: none}\nhttp:\n", `lamp/provider.yaml:10: auth[1].id: token is there twice`},
 		{"no credential", "Bearer {{credential.token}}", "Bearer", `lamp/provider.yaml:9: auth[0].apply.value: must hold {{credential.token}}`},
 		{
@@ -137,7 +137,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 			`lamp/provider.yaml:9: auth[0].apply.value: {{params.room}} is not known here, only {{credential.token}}`,
 		},
 		{"credential in host", "header: Authorization", "header: Host", `lamp/provider.yaml:9: auth[0].apply.header: cannot be set: it belongs to the connection`},
-		{"credential twice", "header: Authorization", "header: Authorization, query: key", `lamp/provider.yaml:9: auth[0].apply: needs one of header and query`},
+		{"credential twice", "header: Authorization", "header: Authorization, query: key", `lamp/provider.yaml:9: auth[0].apply: needs one of header, query and basic`},
 
 		{"plain http", "https://api.lamp.example/v1", "http://api.lamp.example/v1", `lamp/provider.yaml:11: http.base_url: must begin with https://`},
 		{"base with query", "https://api.lamp.example/v1", "https://api.lamp.example/v1?a=b", `lamp/provider.yaml:11: http.base_url: must not have a query`},
@@ -170,7 +170,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"body of get", "method: PUT", "method: GET", `lamp/provider.yaml:36: actions.lamps.set.request.body: has no place in GET`},
 		{
 			"template", "{{params.room}}/lamps", "{{params.room/lamps",
-			`lamp/provider.yaml:34: actions.lamps.set.request.path: {{params.room/lamps/{{params.lamp}}: a field is params.NAME or credential.token`,
+			`lamp/provider.yaml:34: actions.lamps.set.request.path: {{params.room/lamps/{{params.lamp}}: a field is params.NAME, credential.NAME or app.NAME`,
 		},
 		{"open template", `"{{params.why}}"`, `"{{params.why"`, `lamp/provider.yaml:35: actions.lamps.set.request.query.why: has {{ without }}`},
 		{
@@ -371,6 +371,9 @@ func FuzzLoad(f *testing.F) {
 		strings.Repeat("[", 2000),
 	} {
 		f.Add([]byte(text))
+	}
+	for _, block := range authPacks() {
+		f.Add([]byte(strings.Replace(minimal, minimalAuth, block, 1)))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := Load(mapFS(string(data)), "lamp")

@@ -32,30 +32,6 @@ type Display struct {
 	Categories []string `yaml:"categories"`
 }
 
-// Auth is one way to authorise a request. The first one of a pack is the default.
-type Auth struct {
-	ID    string   `yaml:"id"`
-	Type  AuthType `yaml:"type"`
-	Apply Apply    `yaml:"apply"`
-	Hint  string   `yaml:"hint"` // where a person finds the credential
-}
-
-// AuthType is the kind of a credential.
-type AuthType string
-
-// The kinds of credentials.
-const (
-	AuthAPIKey AuthType = "api_key" // one secret: an API key or a personal access token
-	AuthNone   AuthType = "none"
-)
-
-// Apply says how a request bears the credential.
-type Apply struct {
-	Header string   `yaml:"header"` // name of the header
-	Query  string   `yaml:"query"`  // or name of the query parameter
-	Value  Template `yaml:"value"`  // fields: credential.token
-}
-
 // HTTP is what all actions of a provider have in common.
 type HTTP struct {
 	BaseURL     string            `yaml:"base_url"`     // https, without a trailing slash; the operator may override it

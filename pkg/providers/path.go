@@ -78,31 +78,39 @@ func (s *segment) check() error {
 	return nil
 }
 
-// escapedPath fills the path. A value never adds, removes or ends a segment,
-// and no server can take it for more than one: url.PathEscape alone lets ".."
-// be, and many servers unescape %2F before they route.
+// escapedPath fills the path.
 func (r *Request) escapedPath(params map[string]any) (string, error) {
 	var b strings.Builder
 	for _, s := range r.segments {
-		b.WriteString("/" + s.prefix)
-		if s.part == nil {
-			continue
+		text, err := s.fill(scalarsOf(params))
+		if err != nil {
+			return "", err
 		}
-		name := strings.TrimPrefix(s.part.field, "params.")
-		value, ok := s.part.expand(scalarsOf(params))
-		if !ok {
-			return "", invalid("/" + name + ": required, is missing")
-		}
-		whole := s.prefix + value + s.suffix
-		switch {
-		case value == "" || whole == "." || whole == ".." || value == "." || value == "..":
-			return "", invalid("/" + name + `: stands in a path and cannot be empty, "." or ".."`)
-		case strings.ContainsAny(value, `/\%?#`) || strings.ContainsFunc(value, unicode.IsControl):
-			return "", invalid("/" + name + `: stands in a path and cannot hold / \ % ? # or a control character`)
-		}
-		b.WriteString(url.PathEscape(value) + s.suffix)
+		b.WriteString("/" + text)
 	}
 	return b.String(), nil
+}
+
+// fill makes the escaped text of a segment. A value never adds, removes or ends
+// a segment, and no server can take it for more than one: url.PathEscape alone
+// lets ".." be, and many servers unescape %2F before they route.
+func (s segment) fill(fields func(field string) (string, bool)) (string, error) {
+	if s.part == nil {
+		return s.prefix, nil
+	}
+	_, name, _ := strings.Cut(s.part.field, ".")
+	value, ok := s.part.expand(fields)
+	if !ok {
+		return "", invalid("/" + name + ": required, is missing")
+	}
+	whole := s.prefix + value + s.suffix
+	switch {
+	case value == "" || whole == "." || whole == ".." || value == "." || value == "..":
+		return "", invalid("/" + name + `: stands in a path and cannot be empty, "." or ".."`)
+	case strings.ContainsAny(value, `/\%?#`) || strings.ContainsFunc(value, unicode.IsControl):
+		return "", invalid("/" + name + `: stands in a path and cannot hold / \ % ? # or a control character`)
+	}
+	return s.prefix + url.PathEscape(value) + s.suffix, nil
 }
 
 // matchPath tells whether an escaped path has the template's shape, and how

@@ -3,6 +3,7 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -91,6 +92,22 @@ func parsePredicate(text string) (Predicate, error) {
 
 func predicateFunctions() []string {
 	return []string{"len", "lower", "upper", "trim", "int", "float", "any", "all", "none", "one"}
+}
+
+// Holds evaluates the condition on a response whose body, if it is JSON, was
+// decoded in whichever way. The zero value holds for a status below 300.
+func (p Predicate) Holds(status int, header http.Header, body any) bool {
+	if p.IsZero() {
+		return status < http.StatusMultipleChoices
+	}
+	on := verdict{Status: status, Header: make(map[string]string, len(header)), Body: body}
+	for name := range header {
+		on.Header[strings.ToLower(name)] = header.Get(name)
+	}
+	if raw, err := encodeJSON(body); err == nil {
+		on.Body = arithmetic(decodeBody(raw)) // on a copy: it changes what it is given
+	}
+	return p.holds(on)
 }
 
 // holds evaluates the condition; an error in it is false.

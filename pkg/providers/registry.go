@@ -12,9 +12,11 @@ import (
 // App is what the operator sets for a provider. All of it is optional.
 type App struct {
 	BaseURL        string // instead of the pack's, such as a GitHub Enterprise host or a test server
+	AuthBaseURL    string // instead of scheme and host in the absolute URLs of the pack's auth blocks
 	WebhookSecrets []Secret
 	ClientID       string
 	ClientSecret   Secret
+	PrivateKey     Secret // PEM; what a GitHub App signs with
 }
 
 // Registry is the set of packs that a program works with, and the operator's
@@ -40,9 +42,12 @@ func NewRegistry(packs map[string]*Pack, apps map[string]App) (*Registry, error)
 			continue
 		}
 		app := apps[name]
-		if app.BaseURL != "" {
-			if _, err := parseBase(app.BaseURL); err != nil {
-				problems = append(problems, fmt.Errorf("app %s: base URL: %w", name, err))
+		for _, base := range [][2]string{{"base URL", app.BaseURL}, {"base URL of auth", app.AuthBaseURL}} {
+			if base[1] == "" {
+				continue
+			}
+			if _, err := parseBase(base[1]); err != nil {
+				problems = append(problems, fmt.Errorf("app %s: %s: %w", name, base[0], err))
 			}
 		}
 		app.WebhookSecrets = slices.Clone(app.WebhookSecrets)

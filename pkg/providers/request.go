@@ -18,15 +18,6 @@ import (
 
 const userAgent = "plugfn"
 
-// Credential authorises one request.
-type Credential struct {
-	Auth  string // id of the pack's auth block; "" for the default one
-	Token Secret
-
-	ConnectionID string // of the connection that it belongs to; "" for none
-	Version      int    // of the connection's credentials, from 1; 0 for none
-}
-
 // NewRequest makes the HTTP request that asks for the action, with base as the
 // provider's base URL ([Registry.BaseURL]). Whatever params hold, it goes to
 // the host of base and to a path of the template's shape.
@@ -169,24 +160,7 @@ func (a *Action) apply(cred Credential, u *url.URL, header http.Header) error {
 	if !ok {
 		return events.Errorf(events.CodeNeedsReauth, "provider %s has no auth %q; connect the account again", a.pack.Name, clip(cred.Auth, 40))
 	}
-	if auth.Type == AuthNone {
-		return nil
-	}
-	if cred.Token.IsZero() {
-		return events.Errorf(events.CodeNeedsReauth, "the connection has no credential; connect the account again")
-	}
-	value, _ := auth.Apply.Value.expand(func(string) (string, bool) { return string(cred.Token.peek()), true })
-	if auth.Apply.Query != "" {
-		query := u.Query()
-		query.Set(auth.Apply.Query, value)
-		u.RawQuery = query.Encode()
-		return nil
-	}
-	if !isFieldValue(value) {
-		return events.Errorf(events.CodeNeedsReauth, "the credential holds a control character; connect the account again")
-	}
-	header.Set(auth.Apply.Header, value)
-	return nil
+	return auth.apply(cred, u, header)
 }
 
 // placed is the set of parameters that path, query and headers use.

@@ -26,7 +26,7 @@ func secretHolders() map[string]any {
 		"list":       []Secret{s},
 		"map":        map[string]Secret{"a": s},
 		"any":        []any{s},
-		"credential": Credential{Auth: "token", Token: s},
+		"credential": Credential{Auth: "token", Token: s, Fields: map[string]Secret{"password": s}},
 		"app":        App{WebhookSecrets: []Secret{s}, ClientSecret: s},
 	}
 }

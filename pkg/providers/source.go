@@ -155,6 +155,21 @@ func (s Source) fromResponse(header http.Header, body any) (string, bool) {
 	}
 }
 
+// In finds what s names in a response whose body was decoded with UseNumber: a
+// header's text, or any JSON value. It reports false for what is absent or null.
+func (s Source) In(header http.Header, body any) (any, bool) {
+	switch s.kind {
+	case sourceHeader:
+		v := header.Get(s.name)
+		return v, v != ""
+	case sourceJSON:
+		v, ok := follow(body, s.pointer)
+		return v, ok && v != nil
+	default:
+		return nil, false
+	}
+}
+
 // follow walks a decoded JSON value along the tokens of a pointer.
 func follow(v any, pointer []string) (any, bool) {
 	for _, token := range pointer {

@@ -11,10 +11,11 @@ import (
 )
 
 // Template is a text with fields: "Bearer {{credential.token}}",
-// "{{params.state | default "open" | lower}}". A field is params.NAME or
-// credential.token; the filters are base64, lower and default "x". Which
-// fields may be used where is checked when the pack is loaded. There is no
-// other syntax, and nothing to execute.
+// "{{params.state | default "open" | lower}}". A field is params.NAME,
+// credential.NAME, app.NAME or, in auth blocks, one of scopes, assertion and
+// nonce; the filters are base64, lower and default "x". Which fields may be used
+// where is checked when the pack is loaded. There is no other syntax, and
+// nothing to execute.
 type Template struct {
 	text  string
 	parts []templatePart
@@ -23,13 +24,13 @@ type Template struct {
 // templatePart is a literal, or a field with its filters.
 type templatePart struct {
 	literal string
-	field   string // params.NAME, credential.token; "" for a literal
+	field   string // such as params.NAME; "" for a literal
 	filters []templateFilter
 }
 
 type templateFilter struct{ name, arg string }
 
-// authField is the one field that auth blocks have.
+// authField is what most auth blocks apply.
 const authField = "credential.token"
 
 // UnmarshalYAML compiles the template.
@@ -82,8 +83,8 @@ func parseTemplate(text string) (Template, error) {
 func parseField(inner string) (templatePart, error) {
 	words := strings.Split(inner, "|")
 	p := templatePart{field: strings.TrimSpace(words[0])}
-	if name, ok := strings.CutPrefix(p.field, "params."); p.field != authField && (!ok || !isName(name)) {
-		return p, errors.New("a field is params.NAME or " + authField)
+	if !isField(p.field) {
+		return p, errors.New("a field is params.NAME, credential.NAME or app.NAME")
 	}
 	for _, word := range words[1:] {
 		name, arg, hasArg := strings.Cut(strings.TrimSpace(word), " ")
@@ -101,6 +102,14 @@ func parseField(inner string) (templatePart, error) {
 		p.filters = append(p.filters, f)
 	}
 	return p, nil
+}
+
+func isField(s string) bool {
+	group, name, dotted := strings.Cut(s, ".")
+	if !dotted {
+		return s == "scopes" || s == "assertion" || s == "nonce"
+	}
+	return (group == "params" || group == "credential" || group == "app") && isName(name)
 }
 
 // isName reports whether s can name a parameter in a template.
@@ -133,6 +142,12 @@ func (t Template) where() string {
 		names = append(names, "/"+strings.TrimPrefix(field, "params."))
 	}
 	return strings.Join(names, ", ")
+}
+
+// Expand fills the template of an auth block, as the other ones are filled: it
+// reports false when a field has no value and no default.
+func (t Template) Expand(value func(field string) (string, bool)) (string, bool) {
+	return t.expand(value)
 }
 
 // expand fills the template. It reports false when a field has no value and no

@@ -47,7 +47,7 @@ func TestTemplate(t *testing.T) {
 func TestTemplateRefuses(t *testing.T) {
 	for _, text := range []string{
 		"{{", "}}", "{{}}", "{{params.a", "a}}", "{{params.a}}}}", "{{params}}", "{{params.}}", "{{params.a.b}}", "{{params.a b}}",
-		"{{credential.secret}}", "{{env.HOME}}", "{{params.a | upper}}", "{{params.a | lower x}}", "{{params.a |}}",
+		"{{credential}}", "{{credential.}}", "{{env.HOME}}", "{{params.a | upper}}", "{{params.a | lower x}}", "{{params.a |}}",
 		"{{params.a | default}}", "{{params.a | default x}}", `{{params.a | default "x" "y"}}`, "{{.a}}", "{{params.1}}",
 		"{{params." + strings.Repeat("a", 65) + "}}", "{{{{params.a}}}}",
 	} {

@@ -73,7 +73,10 @@ func action(t *testing.T, pack *providers.Pack, f providers.ActionFixture) {
 
 func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage, auth *providers.Auth) *http.Request {
 	t.Helper()
-	c := providers.Credential{Auth: auth.ID, Token: providers.NewSecret([]byte(canary))}
+	c := providers.Credential{Auth: auth.ID, Token: providers.NewSecret([]byte(canary)), Fields: map[string]providers.Secret{}}
+	for _, f := range auth.Fields {
+		c.Fields[f.Name] = providers.NewSecret([]byte(canary))
+	}
 	req, err := a.NewRequest(t.Context(), pack.HTTP.BaseURL, params, c)
 	if err != nil {
 		t.Fatalf("NewRequest: %v", err)
@@ -86,8 +89,12 @@ func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params 
 func credential(t *testing.T, auth *providers.Auth, req *http.Request) {
 	t.Helper()
 	if auth.Type != providers.AuthNone {
-		applied := req.Header.Get(auth.Apply.Header)
-		req.Header.Del(auth.Apply.Header)
+		name := auth.Apply.Header
+		if auth.Apply.Basic != nil {
+			name = "Authorization"
+		}
+		applied := req.Header.Get(name)
+		req.Header.Del(name)
 		if auth.Apply.Query != "" {
 			query := req.URL.Query()
 			applied = query.Get(auth.Apply.Query)
