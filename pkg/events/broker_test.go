@@ -59,10 +59,10 @@ func (b *broker) stop() {
 	b.server.WaitForShutdown()
 }
 
-func (b *broker) dial(tb testing.TB) *nats.Conn {
+func (b *broker) dial(tb testing.TB, opts ...nats.Option) *nats.Conn {
 	tb.Helper()
-	nc, err := nats.Connect(b.server.ClientURL(),
-		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectBufSize(-1))
+	nc, err := nats.Connect(b.server.ClientURL(), append(opts,
+		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectBufSize(-1))...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -70,9 +70,9 @@ func (b *broker) dial(tb testing.TB) *nats.Conn {
 	return nc
 }
 
-func (b *broker) connect(tb testing.TB) jetstream.JetStream {
+func (b *broker) connect(tb testing.TB, opts ...nats.Option) jetstream.JetStream {
 	tb.Helper()
-	js, err := jetstream.New(b.dial(tb))
+	js, err := jetstream.New(b.dial(tb, opts...))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -43,6 +43,9 @@ func newConsumer(cfg *SubscriberConfig, topic, durable string) *consumer {
 	return c
 }
 
+// ephemeral tells a consumer that belongs to this subscription alone.
+func (c *consumer) ephemeral() bool { return c.wanted.Durable == "" }
+
 // create makes the consumer, or updates the settings of the one that exists and
 // lets its position be. A consumer that is gone is made again to go on with the
 // stream sequence next; 0: where its configuration says.
@@ -104,7 +107,7 @@ func (c *consumer) config(ctx context.Context, stream jetstream.Stream, next uin
 	return cfg, nil
 }
 
-// look asks about the consumer and nothing of the answer.
+// look asks about the consumer, and nothing of the answer.
 func (c *consumer) look(ctx context.Context) error {
 	if _, err := c.js.Consumer(ctx, c.stream, c.name); err != nil {
 		return fmt.Errorf("finding consumer %s: %w", c.name, err)
@@ -112,9 +115,9 @@ func (c *consumer) look(ctx context.Context) error {
 	return nil
 }
 
-// discard deletes a consumer that belongs to this subscription alone.
+// discard deletes an ephemeral consumer.
 func (c *consumer) discard(ctx context.Context) error {
-	if c.wanted.Durable != "" {
+	if !c.ephemeral() {
 		return nil
 	}
 	if err := c.js.DeleteConsumer(ctx, c.stream, c.name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {

@@ -5,14 +5,17 @@ import (
 	"time"
 )
 
-// tripTimeout bounds each of the last round trips to the server.
-const tripTimeout = 2 * time.Second
+const (
+	farewell = 2 * time.Second        // bounds each of the last round trips to the server
+	quiet    = 100 * time.Millisecond // without a message: none is on its way
+)
 
 // drain ends the deliveries, gives back what was not handed out, waits for what
 // was, and brings the last answers to the server.
 func (s *subscription) drain(beats <-chan time.Time) {
-	if s.creating { // its context has ended
-		s.recreated(<-s.created)
+	if s.creating { // with a context that has ended, or without a connection
+		err := <-s.created
+		s.log.Debug().Err(err).Msg("consumer not awaited")
 	}
 	s.stopPulling(beats)
 	s.giveBack()
@@ -20,39 +23,58 @@ func (s *subscription) drain(beats <-chan time.Time) {
 	if len(s.held) > 0 {
 		s.log.Warn().Int("messages", len(s.held)).Msg("messages left to redelivery")
 	}
-	s.trip(beats, s.conn.FlushWithContext)
-	s.trip(beats, s.consumer.discard)
+	s.trip(s.conn.FlushWithContext)
+	s.trip(s.consumer.discard)
 }
 
 // stopPulling returns when no more messages come.
 //
-// Messages that are on their way when the interest in them ends are lost until
-// AckWait has passed. So the request under way may first bring what it brings
-// at once. Then the server is asked about the consumer: it forgets a request
-// without interest only when it looks at it, and would do so over the first
-// message that is given back, which would lose its place in the order by that.
+// A message that is on its way when the interest in it ends is lost until
+// AckWait has passed, and no request can be taken back. So the one under way may
+// first bring what it brings by itself, and what it brings is not given back
+// before its end, as it would come here again.
+//
+// The server forgets a request without interest only when it comes across it.
+// Asked about the consumer, it does so now; otherwise the first message that is
+// given back would meet that request and lose its place in the order.
 func (s *subscription) stopPulling(beats <-chan time.Time) {
-	for left := -1; s.pull.reply != "" && s.pull.left != left; {
-		left = s.pull.left
-		s.trip(beats, s.conn.FlushWithContext)
+	underWay := func() bool { return s.pull.reply != "" }
+	if !s.consumer.ephemeral() {
+		for end := time.Now().Add(farewell); underWay() && s.conn.IsConnected() && time.Now().Before(end); {
+			rest := quiet - time.Since(s.stirred)
+			if rest <= 0 {
+				break
+			}
+			s.serve(beats, rest, underWay)
+		}
 	}
-	s.pull.reply = ""
 	if err := s.interest.Unsubscribe(); err != nil {
 		s.log.Debug().Err(err).Msg("inbox not closed")
 	}
-	s.trip(beats, s.consumer.look)
+	if underWay() && !s.consumer.ephemeral() {
+		s.trip(s.consumer.look)
+	}
+	for len(s.arrivals) > 0 {
+		s.arrive(<-s.arrivals)
+	}
 }
 
-// trip makes one round trip to the server, while the handlers go on.
-func (s *subscription) trip(beats <-chan time.Time, call func(context.Context) error) {
-	if !s.conn.IsConnected() {
+func (s *subscription) awaitHandlers(beats <-chan time.Time) {
+	s.serve(beats, s.cfg.CloseTimeout, func() bool { return s.running > 0 })
+	if s.running == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), tripTimeout)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- call(ctx) }()
-	for {
+	s.log.Warn().Int("running", s.running).Msg("handlers abandoned")
+	for s.abandon(); s.running > 0; {
+		s.settle(<-s.verdicts)
+	}
+}
+
+// serve goes on with what is held as long as more says so, at most for limit.
+func (s *subscription) serve(beats <-chan time.Time, limit time.Duration, more func() bool) {
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	for more() {
 		select {
 		case m := <-s.arrivals:
 			s.arrive(m)
@@ -60,30 +82,20 @@ func (s *subscription) trip(beats <-chan time.Time, call func(context.Context) e
 			s.settle(v)
 		case <-beats:
 			s.beat()
-		case err := <-done:
-			if err != nil {
-				s.log.Warn().Err(err).Msg("server not reached while closing")
-			}
-			for len(s.arrivals) > 0 {
-				s.arrive(<-s.arrivals)
-			}
+		case <-timeout.C:
 			return
 		}
 	}
 }
 
-func (s *subscription) awaitHandlers(beats <-chan time.Time) {
-	timeout := time.NewTimer(s.cfg.CloseTimeout)
-	defer timeout.Stop()
-	for s.running > 0 {
-		select {
-		case v := <-s.verdicts:
-			s.settle(v)
-		case <-beats:
-			s.beat()
-		case <-timeout.C:
-			s.log.Warn().Int("running", s.running).Msg("handlers abandoned")
-			s.abandon()
-		}
+// trip makes one of the last round trips to the server.
+func (s *subscription) trip(call func(context.Context) error) {
+	if !s.conn.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	if err := call(ctx); err != nil {
+		s.log.Warn().Err(err).Msg("server not reached while closing")
 	}
 }

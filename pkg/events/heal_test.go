@@ -1,7 +1,9 @@
 package events
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 // TestSubscriberReconnects restarts the server twice while many publish: each
 // publishes until its message is acknowledged, and all come.
 func TestSubscriberReconnects(t *testing.T) {
+	t.Parallel()
 	for _, maxInFlight := range []int{1, 100} {
 		t.Run(fmt.Sprint(maxInFlight), func(t *testing.T) {
 			const publishers, each = 20, 50
@@ -58,26 +61,30 @@ func TestSubscriberReconnects(t *testing.T) {
 				m.Ack()
 			}
 			publishing.Wait()
-			eventually(t, "connected again", js.Conn().IsConnected)
-			if n := stored(t, stream); n != publishers*each {
-				t.Errorf("stream has %d messages, want %d", n, publishers*each)
-			}
+			eventually(t, "the stream is back and has each message once", func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				info, err := stream.Info(ctx)
+				return err == nil && info.State.Msgs == publishers*each
+			})
 		})
 	}
 }
 
-// TestSubscriberKeepsAnswers acks while the server is away: the message is not
-// handled again.
+// TestSubscriberKeepsAnswers acks while the server is away: it learns of it
+// afterwards, long before AckWait.
 func TestSubscriberKeepsAnswers(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	js := b.connect(t)
 	addStream(t, js, "answer")
 	store(t, js, "answer.a", "x")
-	messages := subscribe(t, newTestSubscriber(t, SubscriberConfig{JetStream: js, Durable: durable("d"), AckWait: 300 * time.Millisecond}), "answer.a")
+	messages := subscribe(t, newTestSubscriber(t, SubscriberConfig{JetStream: js, Durable: durable("d"), AckWait: time.Hour}), "answer.a")
 	m := receive(t, messages)
 	b.stop()
 	eventually(t, "the loss is noticed", func() bool { return !js.Conn().IsConnected() })
 	m.Ack()
+	<-m.Context().Done()
 	b.start(t)
 	eventually(t, "connected again", js.Conn().IsConnected)
 	eventually(t, "the ack arrives", func() bool { return consumerInfo(t, js, "ANSWER", "d").NumAckPending == 0 })
@@ -85,36 +92,61 @@ func TestSubscriberKeepsAnswers(t *testing.T) {
 	receiveBodies(t, messages, "y")
 }
 
-// TestSubscriberOutlastsOutage has messages handed out and waiting while the
-// server is away for longer than AckWait: each is handled once.
+// gate is a network that can be down.
+type gate struct{ up sync.RWMutex }
+
+// Dial waits until the network is up.
+func (g *gate) Dial(network, address string) (net.Conn, error) {
+	g.up.RLock()
+	defer g.up.RUnlock()
+	return net.Dial(network, address)
+}
+
+// TestSubscriberOutlastsOutage cuts a subscriber off for longer than AckWait,
+// with messages handed out and waiting. The server delivers all of them again;
+// each is handled once.
 func TestSubscriberOutlastsOutage(t *testing.T) {
-	const ackWait = 500 * time.Millisecond
+	t.Parallel()
+	const ackWait = time.Second
 	b := startBroker(t)
-	js := b.connect(t)
-	addStream(t, js, "outage")
+	outside := b.connect(t)
+	addStream(t, outside, "outage")
 	bodies := numbered(10)
-	store(t, js, "outage.a", bodies...)
-	messages := subscribe(t, newTestSubscriber(t, SubscriberConfig{JetStream: js, Durable: durable("d"), MaxInFlight: 1, AckWait: ackWait}), "outage.a")
+	store(t, outside, "outage.a", bodies...)
+	info := func() *jetstream.ConsumerInfo { return consumerInfo(t, outside, "OUTAGE", "d") }
+
+	var g gate
+	js := b.connect(t, nats.SetCustomDialer(&g))
+	messages := subscribe(t, newTestSubscriber(t, SubscriberConfig{
+		JetStream: js, Durable: durable("d"), MaxInFlight: 1, Prefetch: 50, AckWait: ackWait,
+	}), "outage.a")
 	running := receive(t, messages)
-	eventually(t, "all are held", func() bool { return consumerInfo(t, js, "OUTAGE", "d").NumAckPending == 10 })
-	b.stop()
+	eventually(t, "all are held", func() bool { return info().NumAckPending == 10 })
+
+	g.up.Lock()
+	id, err := js.Conn().GetClientID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.server.DisconnectClientByID(id); err != nil {
+		t.Fatal(err)
+	}
 	time.Sleep(2 * ackWait)
-	b.start(t)
-	eventually(t, "connected again", js.Conn().IsConnected)
-	eventually(t, "all are delivered again", func() bool { return consumerInfo(t, js, "OUTAGE", "d").Delivered.Consumer >= 20 })
+	g.up.Unlock()
+	eventually(t, "all are delivered again", func() bool { return info().Delivered.Consumer >= 20 })
 	if err := js.Conn().Flush(); err != nil {
 		t.Fatal(err)
 	}
 	running.Ack()
 	receiveBodies(t, messages, bodies[1:]...)
-	eventually(t, "all are acked", func() bool { return consumerInfo(t, js, "OUTAGE", "d").NumAckPending == 0 })
-	store(t, js, "outage.a", "after")
+	store(t, outside, "outage.a", "after")
 	receiveBodies(t, messages, "after")
 }
 
 // TestSubscriberRecreatesConsumer deletes the consumer under a subscription:
 // it goes on where it stood, what was published meanwhile included.
 func TestSubscriberRecreatesConsumer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		durable func(string) string
@@ -146,6 +178,7 @@ func TestSubscriberRecreatesConsumer(t *testing.T) {
 // TestSubscriberRecreatedHoldsUnfinished deletes the consumer while a message is
 // handled that is nacked afterwards: it comes again.
 func TestSubscriberRecreatedHoldsUnfinished(t *testing.T) {
+	t.Parallel()
 	js := startBroker(t).connect(t)
 	stream := addStream(t, js, "unfinished")
 	store(t, js, "unfinished.a", "0", "1")
@@ -172,11 +205,12 @@ func TestSubscriberRecreatedHoldsUnfinished(t *testing.T) {
 // TestSubscriberRecreatedStream deletes the stream and makes it again, with
 // sequences from 1.
 func TestSubscriberRecreatedStream(t *testing.T) {
+	t.Parallel()
 	js := startBroker(t).connect(t)
 	addStream(t, js, "reborn")
-	store(t, js, "reborn.a", "0", "1", "2")
+	store(t, js, "reborn.a", numbered(20)...)
 	messages := subscribe(t, newTestSubscriber(t, SubscriberConfig{JetStream: js, Durable: durable("d")}), "reborn.a")
-	receiveBodies(t, messages, "0", "1")
+	receiveBodies(t, messages, numbered(19)...)
 	held := receive(t, messages)
 	if err := js.DeleteStream(t.Context(), "REBORN"); err != nil {
 		t.Fatal(err)
@@ -187,4 +221,11 @@ func TestSubscriberRecreatedStream(t *testing.T) {
 	held.Ack()
 	store(t, js, "reborn.a", "e")
 	receiveBodies(t, messages, "e")
+
+	// Where it stands counts in the new stream.
+	if err := js.DeleteConsumer(t.Context(), "REBORN", "d"); err != nil {
+		t.Fatal(err)
+	}
+	store(t, js, "reborn.a", "f")
+	receiveBodies(t, messages, "f")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
@@ -61,6 +62,7 @@ func (s *subscription) arrive(m *nats.Msg) {
 		s.log.Warn().Err(err).Msg("message without a place in the stream")
 		return
 	}
+	s.stirred = time.Now()
 	s.pull.delivered()
 	s.last = max(s.last, meta.Sequence.Stream)
 	at := position{meta.Sequence.Stream, meta.Timestamp.UnixNano()}
@@ -83,7 +85,9 @@ func (s *subscription) again(h *held, m *nats.Msg, meta *nats.MsgMetadata) {
 		s.tell(h)
 	case !h.handedOut:
 		h.release()
+		size := h.size
 		*h = *s.hold(h.at, m, meta)
+		h.size = size // as counted in heldSize
 	}
 }
 
@@ -131,8 +135,8 @@ func (s *subscription) watch(h *held, m *message.Message) {
 	s.verdicts <- v
 }
 
-// settle takes a verdict. An abandoned message is left to AckWait, which its
-// handler has to notice the end of its context.
+// settle takes a verdict. An abandoned message is left to AckWait: its handler
+// has that long to notice the end of its context.
 func (s *subscription) settle(v verdict) {
 	s.running--
 	defer v.release()
@@ -151,11 +155,15 @@ func (s *subscription) settle(v verdict) {
 }
 
 // tell sends a message's answer and lets go of it. While the connection is lost
-// the answer stays, for the next beat.
+// the answer is kept, until a tick finds it back.
 func (s *subscription) tell(h *held) {
 	if err := s.conn.Publish(h.reply, []byte(h.answer)); err != nil {
 		s.log.Debug().Err(err).Uint64("sequence", h.at.sequence).Msg("answer kept")
+		s.kept = true
 		return
+	}
+	if h.answer == answerNak {
+		s.stirred = time.Now() // it may come back at once
 	}
 	s.heldSize -= h.size
 	delete(s.held, h.at)
@@ -171,20 +179,29 @@ func (s *subscription) giveBack() {
 	s.queue = nil
 }
 
-// beat keeps what is held from being redelivered, and repeats answers that did
-// not leave.
+// beat keeps what is held from being redelivered.
 func (s *subscription) beat() {
 	if !s.conn.IsConnected() {
 		return
 	}
+	s.tellKept()
 	for _, h := range s.held {
-		if h.answer != "" {
-			s.tell(h)
-			continue
-		}
 		if err := s.conn.Publish(h.reply, []byte(answerProgress)); err != nil {
 			s.log.Debug().Err(err).Uint64("sequence", h.at.sequence).Msg("progress not reported")
 			return
+		}
+	}
+}
+
+// tellKept sends the answers that did not leave.
+func (s *subscription) tellKept() {
+	if !s.kept {
+		return
+	}
+	s.kept = false
+	for _, h := range s.held {
+		if h.answer != "" {
+			s.tell(h)
 		}
 	}
 }

@@ -88,8 +88,15 @@ func TestReceivedOfRefuses(t *testing.T) {
 
 func TestCheckHeaderRefuses(t *testing.T) {
 	for _, h := range []nats.Header{
-		{"": {"v"}}, {"a b": {"v"}}, {"a:b": {"v"}}, {"ä": {"v"}}, {"a\n": {"v"}},
-		{"a": {"x\ny"}}, {"a": {"x\r"}}, {"a": {" x"}}, {"a": {"x\t"}},
+		{"": {"v"}},
+		{"a b": {"v"}},
+		{"a:b": {"v"}},
+		{"ä": {"v"}},
+		{"a\n": {"v"}},
+		{"a": {"x\ny"}},
+		{"a": {"x\r"}},
+		{"a": {" x"}},
+		{"a": {"x\t"}},
 	} {
 		if err := checkHeader(h); err == nil {
 			t.Errorf("header %q is not refused", h)

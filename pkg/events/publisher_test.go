@@ -127,6 +127,7 @@ func TestPublishRefuses(t *testing.T) {
 }
 
 func TestPublishWithoutStream(t *testing.T) {
+	t.Parallel()
 	pub := newTestPublisher(t, startBroker(t).connect(t))
 	for n := 1; n <= 2; n++ {
 		err := pub.Publish("nobody.keeps.this", blanks(n)...)
@@ -166,6 +167,9 @@ func TestPublishGivesUp(t *testing.T) {
 		if err := pub.Publish("silent.a", messages...); !errors.Is(err, context.Canceled) {
 			t.Errorf("%d messages, the first canceled: %v, want %v", n, err, context.Canceled)
 		}
+	}
+	if n := js.PublishAsyncPending(); n > 2*publishWindow {
+		t.Errorf("%d acknowledgements are awaited, want at most %d for each of two calls", n, publishWindow)
 	}
 }
 

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,7 +13,10 @@ import (
 )
 
 const (
-	pullExpiry    = 2 * time.Second
+	// pullExpiry is how long a request waits for messages. A replicated consumer
+	// writes down each of them, so they should be few; and a client that vanished
+	// without a word draws messages for that long.
+	pullExpiry    = 10 * time.Second
 	pullHeartbeat = 500 * time.Millisecond
 	pullTick      = 250 * time.Millisecond
 	pullSilence   = 4 // ticks without a word until a request counts as lost
@@ -23,7 +25,7 @@ const (
 	// Four of the largest messages fit in any case.
 	maxHeldSize = 64 << 20
 
-	lostUntilRecreate = 3
+	lostUntilRecreate = 3 // requests in a row
 	maxBackoff        = 10 * time.Second
 )
 
@@ -36,14 +38,6 @@ type pull struct {
 	silent   int    // ticks since the last word about it
 	failures int    // requests in a row that failed
 	pause    time.Time
-}
-
-// pullRequest is the body of a request for messages.
-type pullRequest struct {
-	Batch     int           `json:"batch"`
-	MaxBytes  int           `json:"max_bytes"`
-	Expires   time.Duration `json:"expires"`
-	Heartbeat time.Duration `json:"idle_heartbeat"`
 }
 
 // topUp asks for what there is room for, unless a request is under way. If the
@@ -76,10 +70,8 @@ func (s *subscription) room() (messages, size int) {
 }
 
 func (s *subscription) request(room, size int) {
-	body, err := json.Marshal(pullRequest{room, size, pullExpiry, pullHeartbeat})
-	if err != nil {
-		panic(err) // four numbers
-	}
+	body := fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`,
+		room, size, pullExpiry.Nanoseconds(), pullHeartbeat.Nanoseconds())
 	p := &s.pull
 	p.number++
 	reply := s.inbox + strconv.FormatUint(p.number, 10)
@@ -89,6 +81,7 @@ func (s *subscription) request(room, size int) {
 		return
 	}
 	p.reply, p.asked, p.left, p.silent = reply, room, room, 0
+	s.stirred = time.Now()
 }
 
 func (p *pull) delivered() {
@@ -135,8 +128,8 @@ func (s *subscription) status(m *nats.Msg) {
 	}
 }
 
-// tick notices a request that the server does not know any more: it would
-// answer or send heartbeats otherwise.
+// tick catches up after a lost connection, and notices a request that the server
+// does not know any more: it would answer or send heartbeats otherwise.
 func (s *subscription) tick() {
 	p := &s.pull
 	if s.severed = s.conn.IsClosed(); s.severed {
@@ -147,6 +140,7 @@ func (s *subscription) tick() {
 		p.pause = time.Time{}
 		return
 	}
+	s.tellKept()
 	p.silent++
 	if p.reply == "" || p.silent < pullSilence {
 		return

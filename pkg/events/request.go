@@ -51,6 +51,11 @@ const MaxID = 256
 // have a service publish to a subject that he may not publish to himself.
 const InboxPrefix = "_INBOX"
 
+// serverReply begins the reply subjects that a server puts in place of those of
+// clients in another account. It lets no client name one, and they cannot be
+// guessed.
+const serverReply = "_R_."
+
 // ActionRequest asks for one execution of an action. Subject and headers of
 // the message hold everything but Params, which are its body.
 type ActionRequest struct {
@@ -261,7 +266,7 @@ func (p *requestParser) reply() string {
 // CheckInbox says why a result may not be sent to s: it is not an inbox, or no
 // legal subject.
 func CheckInbox(s string) error {
-	if !strings.HasPrefix(s, InboxPrefix) {
+	if !strings.HasPrefix(s, InboxPrefix) && !strings.HasPrefix(s, serverReply) {
 		return errors.New("must be an inbox (" + InboxPrefix + ".…)")
 	}
 	if len(s) > MaxSubject || strings.ContainsAny(s, "*> \t\r\n\x00") || strings.Contains(s, "..") || strings.HasSuffix(s, ".") {

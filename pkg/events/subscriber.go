@@ -187,7 +187,7 @@ func (s *Subscriber) SubscribeInitialize(topic string) error {
 		return err
 	}
 	defer s.open.Done()
-	if consumer.wanted.Durable == "" {
+	if consumer.ephemeral() {
 		return nil
 	}
 	if err := consumer.create(s.closing, 0); err != nil {

@@ -185,6 +185,7 @@ func TestSubscriberContext(t *testing.T) {
 
 // TestSubscriberNak sees the delays asked for with the right count and kept.
 func TestSubscriberNak(t *testing.T) {
+	t.Parallel()
 	const delay = 200 * time.Millisecond
 	js := startBroker(t).connect(t)
 	addStream(t, js, "nak")
@@ -220,7 +221,8 @@ func TestSubscriberNak(t *testing.T) {
 // TestSubscriberHeartbeat holds messages for several times AckWait, handed out
 // and waiting: the server must not deliver any of them again.
 func TestSubscriberHeartbeat(t *testing.T) {
-	const ackWait = 600 * time.Millisecond
+	t.Parallel()
+	const ackWait = 2 * time.Second
 	js := startBroker(t).connect(t)
 	addStream(t, js, "beat")
 	store(t, js, "beat.a", numbered(10)...)

@@ -36,12 +36,14 @@ type subscription struct {
 	severed  bool // the connection was closed for good
 
 	pull     pull
+	stirred  time.Time  // when something last made messages come
 	gone     bool       // the consumer has to be made again
 	creating bool       // and that is under way
 	created  chan error // how making the consumer again went
 
 	held     map[position]*held
 	heldSize int     // bytes
+	kept     bool    // some of them have an answer that did not leave
 	queue    []*held // not handed out, in order of arrival
 	running  int     // handed out
 	verdicts chan verdict
@@ -60,7 +62,7 @@ func newSubscription(ctx context.Context, cfg *SubscriberConfig, c *consumer) (*
 		conn:     cfg.JetStream.Conn(),
 		consumer: c,
 		out:      make(chan *message.Message),
-		arrivals: make(chan *nats.Msg, 4*cfg.window()+64), // see pull.lost
+		arrivals: make(chan *nats.Msg, 4*cfg.window()+64), // requests that were given up may still bring some
 		created:  make(chan error, 1),
 		held:     map[position]*held{},
 		verdicts: make(chan verdict, cfg.MaxInFlight),
