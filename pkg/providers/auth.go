@@ -33,6 +33,9 @@ type Auth struct {
 	pack *Pack
 }
 
+// Pack returns the pack that the auth belongs to.
+func (a *Auth) Pack() *Pack { return a.pack }
+
 // AuthType is the kind of a credential.
 type AuthType string
 

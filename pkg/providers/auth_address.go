@@ -111,6 +111,3 @@ func (a *Auth) Resolve(at Address, app App, value func(field string) (string, bo
 	whole.Path, err = url.PathUnescape(whole.RawPath)
 	return &whole, err
 }
-
-// Pack returns the pack that the auth belongs to.
-func (a *Auth) Pack() *Pack { return a.pack }
