@@ -13,5 +13,5 @@
 //     token but never contradict it.
 //   - A body is never changed by the codec.
 //
-// Allowed imports: the standard library, nats.go, Watermill. Nothing of this module.
+// Allowed imports: the standard library, nats.go, Watermill, zerolog. Nothing of this module.
 package events

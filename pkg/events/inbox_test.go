@@ -28,3 +28,21 @@ func TestCheckInbox(t *testing.T) {
 		}
 	}
 }
+
+func TestApplicationNames(t *testing.T) {
+	for user, want := range map[string]string{
+		"u1":     "app-u1",
+		"u 1":    "app-u=201",
+		Everyone: "app",
+		"":       "app-_",
+		"app":    "app-app",
+	} {
+		if got := ApplicationName(user); got != want {
+			t.Errorf("%q: name %q, want %q", user, got, want)
+		}
+		inbox := ApplicationInbox(user)
+		if err := CheckInbox(inbox + ".a"); err != nil || inbox != "_INBOX."+want {
+			t.Errorf("%q: inbox %q, %v", user, inbox, err)
+		}
+	}
+}

@@ -103,3 +103,44 @@ func TestCheckHeaderRefuses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzMessageOf reads header blocks as they come from the wire: what the bus
+// notes is not among them, and sending them on loses nothing.
+func FuzzMessageOf(f *testing.F) {
+	f.Add("ce-id: a%20b\r\nX: 1\r\nX: 2\r\n")
+	f.Add("nats:subject: forged\r\nnats: x\r\n:nats:stream: y\r\n")
+	f.Add("Plugfn-Message-Id: \r\nCE-ID: %zz\r\nNats-Msg-Id: c\r\n")
+	f.Add("Status: 409\r\nDescription: Consumer Deleted\r\n")
+	f.Fuzz(func(t *testing.T, block string) {
+		header, err := nats.DecodeHeadersMsg([]byte("NATS/1.0\r\n" + block + "\r\n"))
+		if err != nil {
+			return
+		}
+		m := MessageOf(&nats.Msg{Header: header})
+		for name := range m.Metadata {
+			if strings.HasPrefix(name, metaPrefix) {
+				t.Errorf("a sender sets %q", name)
+			}
+		}
+		if again := MessageOf(&nats.Msg{Header: HeaderOf(m)}); !again.Equals(m) {
+			t.Errorf("sent on: %q %v, want %q %v", again.UUID, again.Metadata, m.UUID, m.Metadata)
+		}
+	})
+}
+
+func FuzzCheckSubject(f *testing.F) {
+	for _, s := range []string{"a.b", "a..b", "a b", "*.>", "$SYS.a", "\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, subject string) {
+		if checkSubject(subject, false) != nil {
+			return
+		}
+		if checkSubject(subject, true) != nil {
+			t.Error("legal only without wildcards")
+		}
+		if len(subject) > 255 || strings.ContainsAny(subject, " \t\r\n\x00*>") || strings.Contains("."+subject+".", "..") {
+			t.Errorf("%q passes", subject)
+		}
+	})
+}
