@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -215,6 +216,22 @@ func (e *Event) check() error {
 		}
 	}
 	return nil
+}
+
+// HeaderValue is the first value of a header, whatever the case of its name.
+func HeaderValue(h nats.Header, name string) string { return lookup(h, name) }
+
+// CarriedHeader is a copy of h without what means something to the broker (and
+// would mean it again wherever the copy is sent).
+func CarriedHeader(h nats.Header) nats.Header {
+	const broker = "nats-"
+	kept := make(nats.Header, len(h)+4)
+	for name, values := range h {
+		if len(name) < len(broker) || !strings.EqualFold(name[:len(broker)], broker) {
+			kept[name] = slices.Clone(values)
+		}
+	}
+	return kept
 }
 
 // lookup reads a header whatever its case: NATS keeps the case of the sender.

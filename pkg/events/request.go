@@ -113,23 +113,11 @@ func (r *ActionRequest) Msg(subject string) *nats.Msg {
 }
 
 // ParseActionRequest reads a request from a message on an action or call
-// subject. On an error it still returns what could be read, so that the caller
-// can be told; the error is an *Error with the code invalid_params.
+// subject. On an error, which is an *Error with the code invalid_params, it
+// still returns what could be read, so that the caller can be told.
 func ParseActionRequest(subject string, header nats.Header, body []byte) (ActionRequest, error) {
-	rest, ok := strings.CutPrefix(subject, PrefixAction)
-	if !ok {
-		if rest, ok = strings.CutPrefix(subject, PrefixCall); !ok {
-			return ActionRequest{}, Errorf(CodeInvalidParams, "subject %q is not an action subject", subject)
-		}
-	}
-	parts := strings.SplitN(rest, ".", 3)
-	if len(parts) < 3 {
-		return ActionRequest{}, Errorf(CodeInvalidParams, "subject %q: want plugfn.action.<user>.<provider>.<action>", subject)
-	}
 	p := requestParser{header: header}
 	r := ActionRequest{
-		UserID:       p.full(HeaderUser, parts[0], Token, Untoken),
-		Action:       p.full(HeaderAction, parts[2], Name, unname),
 		ID:           p.text(HeaderID, MaxID),
 		ConnectionID: p.text(HeaderConnection, MaxID),
 		Timeout:      p.duration(HeaderTimeout),
@@ -142,16 +130,37 @@ func ParseActionRequest(subject string, header nats.Header, body []byte) (Action
 		TraceParent:  lookup(header, HeaderTraceParent),
 		Params:       body,
 	}
-	if r.Provider, ok = Untoken(parts[1]); !ok {
-		r.Provider = parts[1]
-	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		r.Params = json.RawMessage("{}")
 	}
+	p.subject(&r, subject)
 	if p.err != nil {
 		return r, p.err
 	}
 	return r, nil
+}
+
+// SubjectTokens returns the tokens of user and provider in an action or call
+// subject, as they stand there; "_" for what is missing.
+func SubjectTokens(subject string) (user, provider string) {
+	tokens, _ := actionTokens(subject)
+	for len(tokens) < 2 {
+		tokens = append(tokens, NoUser)
+	}
+	return tokens[0], tokens[1]
+}
+
+// actionTokens cuts an action or call subject into user, provider and action.
+func actionTokens(subject string) (tokens []string, complete bool) {
+	rest, ok := strings.CutPrefix(subject, PrefixAction)
+	if !ok {
+		rest, ok = strings.CutPrefix(subject, PrefixCall)
+	}
+	if !ok {
+		return nil, false
+	}
+	tokens = strings.SplitN(rest, ".", 3)
+	return tokens, len(tokens) == 3
 }
 
 // requestParser reads headers and keeps the first thing that is wrong.
@@ -163,6 +172,27 @@ type requestParser struct {
 func (p *requestParser) fail(name string, format string, args ...any) {
 	if p.err == nil {
 		p.err = Errorf(CodeInvalidParams, "header %s: %s", name, fmt.Sprintf(format, args...))
+	}
+}
+
+// subject reads who asks for what.
+func (p *requestParser) subject(r *ActionRequest, subject string) {
+	tokens, complete := actionTokens(subject)
+	if !complete && p.err == nil {
+		p.err = Errorf(CodeInvalidParams, "subject %q: want %s<user>.<provider>.<action>", subject, PrefixAction)
+	}
+	for i, token := range tokens {
+		switch i {
+		case 0:
+			r.UserID = p.full(HeaderUser, token, Token, Untoken)
+		case 1:
+			var ok bool
+			if r.Provider, ok = Untoken(token); !ok {
+				r.Provider = token
+			}
+		case 2:
+			r.Action = p.full(HeaderAction, token, Name, unname)
+		}
 	}
 }
 

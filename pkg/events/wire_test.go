@@ -68,7 +68,7 @@ func TestParseActionRequestRefuses(t *testing.T) {
 		header        nats.Header
 		want          string
 	}{
-		{"other subject", "plugfn.event.u1.github.push", nil, "not an action subject"},
+		{"other subject", "plugfn.event.u1.github.push", nil, "want plugfn.action.<user>.<provider>.<action>"},
 		{"short subject", "plugfn.action.u1.github", nil, "want plugfn.action.<user>.<provider>.<action>"},
 		{"shortened user without header", long, nil, "header Plugfn-User: needed"},
 		{"user of someone else", subject, nats.Header{HeaderUser: {"u2"}}, "header Plugfn-User: does not match"},
@@ -90,6 +90,49 @@ func TestParseActionRequestRefuses(t *testing.T) {
 				t.Fatalf("got %v, want invalid_params with %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// What is wrong with the subject must not cost the caller his answer.
+func TestParseActionRequestKeepsIDAndReply(t *testing.T) {
+	for _, subject := range []string{"plugfn.call.u1.fake", "plugfn.call.h-0011223344556677.fake.x", "plugfn.call.u1"} {
+		r, err := ParseActionRequest(subject, nats.Header{"plugfn-id": {"r1"}, HeaderReply: {"_INBOX.a"}}, nil)
+		if err == nil || r.ID != "r1" || r.Reply != "_INBOX.a" || r.UserID == "" {
+			t.Errorf("%s: got %+v, %v", subject, r, err)
+		}
+	}
+}
+
+func TestSubjectTokens(t *testing.T) {
+	tests := []struct{ subject, user, provider string }{
+		{"plugfn.action.u1.github.issues.create", "u1", "github"},
+		{"plugfn.call.h-00.github.x", "h-00", "github"},
+		{"plugfn.call.u1", "u1", "_"},
+		{"plugfn.event.u1.github.x", "_", "_"},
+	}
+	for _, tt := range tests {
+		if user, provider := SubjectTokens(tt.subject); user != tt.user || provider != tt.provider {
+			t.Errorf("%s: %s %s", tt.subject, user, provider)
+		}
+	}
+}
+
+func TestCarriedHeader(t *testing.T) {
+	h := nats.Header{"Nats-Expected-Stream": {"X"}, "nats-msg-id": {"1"}, "Plugfn-Id": {"r1"}, "Nat": {"a"}}
+	want := nats.Header{"Plugfn-Id": {"r1"}, "Nat": {"a"}}
+	if diff := cmp.Diff(want, CarriedHeader(h)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestResultIsAsLongAsItsData(t *testing.T) {
+	r := Result{ID: "1", Data: json.RawMessage(`"` + strings.Repeat("<", 1000) + `"`)}
+	msg, err := r.Msg()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(msg.Data) > 1500 {
+		t.Errorf("%d bytes for 1000 of data", len(msg.Data))
 	}
 }
 

@@ -66,37 +66,45 @@ func (c *calls) serve(r micro.Request) {
 		defer func() { <-c.places }()
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
-		if err := c.store(ctx, r); err != nil {
-			c.Log.Warn().Err(err).Msg("call not stored")
-			c.refuse(r)
+		msg := request(r)
+		if err := c.store(ctx, msg); err != nil {
+			c.Log.Warn().Err(err).Str("request", msg.Header.Get(events.HeaderID)).Msg("call not stored")
+			c.refuse(r, msg, err)
 		}
 	})
 }
 
-// store publishes the call as a request.
-func (c *calls) store(ctx context.Context, r micro.Request) error {
+// request is the action request that a call is.
+func request(r micro.Request) *nats.Msg {
 	msg := nats.NewMsg(events.PrefixAction + strings.TrimPrefix(r.Subject(), events.PrefixCall))
 	msg.Data = r.Data()
-	for name, values := range r.Headers() {
-		if !strings.HasPrefix(name, "Nats-") {
-			msg.Header[name] = values
-		}
-	}
-	if msg.Header.Get(events.HeaderID) == "" {
+	msg.Header = events.CarriedHeader(nats.Header(r.Headers()))
+	if events.HeaderValue(msg.Header, events.HeaderID) == "" {
 		msg.Header.Set(events.HeaderID, id.New("req"))
 	}
 	msg.Header.Set(events.HeaderReply, r.Reply())
-	_, err := c.JetStream.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(1))
+	return msg
+}
+
+// store publishes the call as a request.
+func (c *calls) store(ctx context.Context, msg *nats.Msg) error {
+	_, err := c.JetStream.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	return err
 }
 
-// refuse tells the caller that his call was not stored.
-func (c *calls) refuse(r micro.Request) {
-	request, _ := events.ParseActionRequest(r.Subject(), nats.Header(r.Headers()), nil)
-	t := task{ActionRequest: request, startedAt: c.Now()}
-	msg, err := t.failed(c.Now(), events.Errorf(events.CodeInternal, "the bus did not store the request; try again")).Msg()
+// refuse tells the caller that his call was not stored. Where it may have been,
+// because the acknowledgement is missing, he is told nothing: a "try again"
+// could make it two.
+func (c *calls) refuse(r micro.Request, msg *nats.Msg, err error) {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) && !errors.Is(err, nats.ErrMaxPayload) && !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrNoResponders) {
+		return
+	}
+	asked, _ := events.ParseActionRequest(msg.Subject, msg.Header, nil)
+	t := task{ActionRequest: asked, startedAt: c.Now()}
+	result, err := t.failed(c.Now(), events.Errorf(events.CodeInternal, "the bus did not store the request; try again")).Msg()
 	if err == nil {
-		err = r.Respond(msg.Data, micro.WithHeaders(micro.Headers(msg.Header)))
+		err = r.Respond(result.Data, micro.WithHeaders(micro.Headers(result.Header)))
 	}
 	if err != nil {
 		c.Log.Warn().Err(err).Msg("answering a call")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,6 +18,7 @@ func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error 
 	if err != nil {
 		return err
 	}
+	msg.Subject = t.resultSubject(r.Outcome)
 	msg.Header.Set(headerFingerprint, t.fingerprint)
 	err = w.results.add(ctx, t, msg)
 	if errors.Is(err, errTaken) {
@@ -51,12 +51,8 @@ func (w *worker) answer(inbox string, result *nats.Msg) error {
 	if inbox == "" {
 		return nil
 	}
-	msg := &nats.Msg{Subject: inbox, Data: result.Data, Header: nats.Header{}}
-	for name, values := range result.Header {
-		if !strings.HasPrefix(name, "Nats-") && name != headerFingerprint {
-			msg.Header[name] = values
-		}
-	}
+	msg := &nats.Msg{Subject: inbox, Data: result.Data, Header: events.CarriedHeader(result.Header)}
+	msg.Header.Del(headerFingerprint)
 	if err := w.Conn.PublishMsg(msg); err != nil {
 		return fmt.Errorf("answering the caller: %w", err)
 	}
@@ -70,11 +66,7 @@ func (w *worker) refuseReuse(ctx context.Context, t *task) error {
 	failure := events.Errorf(events.CodeInvalidParams, "header %s: %q was used before with another action or other parameters", events.HeaderID, t.ID)
 	dead := nats.NewMsg(events.DeadSubject("action", t.UserID, t.Provider, t.Action))
 	dead.Data = t.Params
-	for name, values := range t.header {
-		if name != jetstream.MsgIDHeader {
-			dead.Header[name] = values
-		}
-	}
+	dead.Header = events.CarriedHeader(t.header)
 	dead.Header.Set(events.HeaderReason, failure.Error())
 	dead.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("reuse:%d", t.sequence))
 	if _, err := w.JetStream.PublishMsg(ctx, dead); err != nil {

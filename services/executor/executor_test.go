@@ -100,6 +100,15 @@ func (f tokens) Credential(_ context.Context, _, _, id string) (providers.Creden
 	return providers.Credential{Auth: "token", Token: providers.NewSecret([]byte("t0ken")), ConnectionID: id, Version: 1}, f.err
 }
 
+func mustCredential(t *testing.T) providers.Credential {
+	t.Helper()
+	c, err := tokens{}.Credential(t.Context(), "u1", "fake", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // story is one executor on a real bus in front of a fake provider.
 type story struct {
 	*testing.T

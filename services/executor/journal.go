@@ -22,11 +22,12 @@ type journal struct {
 	kv jetstream.KeyValue
 }
 
-// entry is a claim: the request may have been sent. A read has none.
+// entry is a claim on a request id: the request is parked, or may have been
+// sent. A read that was not parked has none.
 type entry struct {
 	Sequence    uint64    `json:"sequence"` // of the request's message, which is redelivered until there is a result
 	Fingerprint string    `json:"fingerprint"`
-	SentAt      time.Time `json:"sent_at"`
+	SentAt      time.Time `json:"sent_at,omitzero"` // zero: parked, not sent
 
 	revision uint64 // 0: not in the bucket yet
 }
@@ -74,10 +75,14 @@ func (j journal) save(ctx context.Context, t *task, e *entry) error {
 	return nil
 }
 
+// errCodeInProcess is nats-server's JSStreamWrongLastSequenceConstantErr: on a
+// cluster, another change of the same subject is on its way.
+const errCodeInProcess jetstream.ErrorCode = 10164
+
 func isConflict(err error) bool {
 	var api *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) ||
-		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == errCodeInProcess)
 }
 
 // fingerprint tells two requests apart that bear the same id.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 func TestRepeatedRequestsAreExecutedOnce(t *testing.T) {
@@ -168,7 +169,7 @@ func TestFrozenExecutorDropsItsResult(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &worker{Service: service, journal: journal{kv}, results: results{s.bus.JetStream(), stream}, work: t.Context()}
-	tk := &task{ActionRequest: events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)}, sequence: 7, fingerprint: "f"}
+	tk := &task{ActionRequest: events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)}, sequence: 7, fingerprint: "f", user: "u1", provider: "fake", storedAt: time.Now()}
 	frozen := &entry{Sequence: 7, Fingerprint: "f", SentAt: time.Now()}
 	if err := w.journal.save(t.Context(), tk, frozen); err != nil {
 		t.Fatal(err)
@@ -257,15 +258,35 @@ type tripper func(*http.Request) (*http.Response, error)
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestPanicEndsAsAResult(t *testing.T) {
-	s := tell(t, nil, func(c *Config) {
-		c.HTTP = &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { panic("secret t0ken") })}
-	})
-	s.start()
-	s.request(events.ActionRequest{Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
-	r := s.results(1)[0]
-	if r.Outcome != events.Failed || r.Error == nil || r.Error.Code != events.CodeInternal || strings.Contains(r.Error.Message, "t0ken") {
-		t.Errorf("got %+v, %v", r, r.Error)
+	tests := []struct {
+		name    string
+		change  func(*Config)
+		outcome events.Outcome
+		code    events.Code
+	}{
+		{"before the claim", func(c *Config) { c.Credentials = panics{} }, events.Failed, events.CodeInternal},
+		{"after the claim", func(c *Config) {
+			c.HTTP = &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { panic("secret t0ken") })}
+		}, events.Unknown, events.CodeOutcomeUnknown},
 	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := tell(t, nil, tt.change)
+			s.start()
+			s.request(events.ActionRequest{Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)})
+			r := s.results(1)[0]
+			if r.Outcome != tt.outcome || r.Error == nil || r.Error.Code != tt.code || strings.Contains(r.Error.Message, "t0ken") {
+				t.Errorf("got %+v, %v", r, r.Error)
+			}
+		})
+	}
+}
+
+// panics is an auth client with a mistake in it.
+type panics struct{}
+
+func (panics) Credential(context.Context, string, string, string) (providers.Credential, error) {
+	panic("secret t0ken")
 }
 
 func TestFailuresOfTheCall(t *testing.T) {

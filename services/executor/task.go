@@ -14,6 +14,9 @@ import (
 type task struct {
 	events.ActionRequest
 	subject     string
+	user        string // token of the user, as it stands in the subject
+	provider    string // and of the provider
+	storedAt    time.Time
 	header      nats.Header
 	fingerprint string // of the request as it was sent, before a connection was chosen for it
 	sequence    uint64
@@ -33,9 +36,10 @@ func newTask(msg *message.Message, now time.Time) (*task, error) {
 	header := events.HeaderOf(msg)
 	request, err := events.ParseActionRequest(received.Subject, header, msg.Payload)
 	t := &task{
-		ActionRequest: request, subject: received.Subject, header: header, startedAt: now,
+		ActionRequest: request, subject: received.Subject, header: header, startedAt: now, storedAt: received.Time,
 		fingerprint: fingerprint(&request), sequence: received.Sequence, redelivered: received.Deliveries > 1, explicitID: request.ID != "",
 	}
+	t.user, t.provider = events.SubjectTokens(received.Subject)
 	if !t.explicitID {
 		t.ID = derivedID(received)
 	}
@@ -46,6 +50,16 @@ func newTask(msg *message.Message, now time.Time) (*task, error) {
 // and another one if the stream is ever made anew and counts from 1 again.
 func derivedID(r events.Received) string {
 	return "seq-" + strconv.FormatUint(r.Sequence, 10) + "-" + strconv.FormatInt(r.Time.UnixMilli(), 36)
+}
+
+// resultSubject is where the result of t is published: under the tokens that
+// the request was published under, whatever they stand for. An empty outcome is
+// a wildcard, for any provider: an id is the user's, not the provider's.
+func (t *task) resultSubject(outcome events.Outcome) string {
+	if outcome == "" {
+		return events.PrefixResult + t.user + ".*.*." + events.Token(t.ID)
+	}
+	return events.PrefixResult + t.user + "." + t.provider + "." + events.Token(string(outcome)) + "." + events.Token(t.ID)
 }
 
 // result starts the result of t.
@@ -61,5 +75,15 @@ func (t *task) result(now time.Time, outcome events.Outcome) *events.Result {
 func (t *task) failed(now time.Time, err *events.Error) *events.Result {
 	r := t.result(now, events.Failed)
 	r.Error = err
+	return r
+}
+
+// lost is the result of a request that was claimed and whose executor went away
+// before it had the answer.
+func (t *task) lost(now time.Time, claim *entry) *events.Result {
+	t.startedAt = claim.SentAt
+	r := t.result(now, events.Unknown)
+	r.Attempts = 1
+	r.Error = events.Errorf(events.CodeOutcomeUnknown, "the executor stopped after it had begun to send the request and before it had the answer; look at %s before sending it again", t.Provider)
 	return r
 }

@@ -34,7 +34,7 @@ func (w *worker) handle(msg *message.Message) error {
 	if err != nil && !errors.As(err, &invalid) {
 		return err
 	}
-	err = w.settle(w.work, t, invalid)
+	err = w.contained(t, func() error { return w.settle(w.work, t, invalid) })
 	if err != nil && !errors.Is(err, errLater) {
 		w.Log.Warn().Err(err).Str("request", t.ID).Str("user", t.UserID).Str("provider", t.Provider).
 			Str("action", t.Action).Bool("redelivered", t.redelivered).Msg("request postponed")
@@ -42,11 +42,41 @@ func (w *worker) handle(msg *message.Message) error {
 	return err
 }
 
+// contained runs work on t; a panic in it ends as the request's result.
+func (w *worker) contained(t *task, work func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			// The panic's text may quote a secret, so only its type is logged.
+			w.Log.Error().Str("request", t.ID).Str("panic", fmt.Sprintf("%T", v)).Bytes("stack", debug.Stack()).Msg("request panicked")
+			err = w.salvage(t)
+		}
+	}()
+	return work()
+}
+
+// salvage concludes a request whose handling panicked: unknown if it was
+// claimed, failed otherwise.
+func (w *worker) salvage(t *task) error {
+	claim, err := w.journal.load(w.work, t)
+	if err != nil {
+		return err
+	}
+	if claim != nil && !claim.SentAt.IsZero() {
+		return w.conclude(w.work, t, t.lost(w.Now(), claim))
+	}
+	return w.conclude(w.work, t, t.failed(w.Now(), events.Errorf(events.CodeInternal, "executing the action failed inside PlugFn")))
+}
+
 // settle brings t to its one result, or to a time when it can have one.
 func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) error {
+	claim := &entry{Sequence: t.sequence, Fingerprint: t.fingerprint}
 	if t.redelivered || t.explicitID {
-		if done, err := w.before(ctx, t); done || err != nil {
+		parked, done, err := w.before(ctx, t)
+		if done || err != nil {
 			return err
+		}
+		if parked != nil {
+			claim = parked
 		}
 	}
 	plan, failure := w.plan(t, invalid)
@@ -54,7 +84,7 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 		return w.conclude(ctx, t, t.failed(w.Now(), failure))
 	}
 	if t.NotBefore.After(w.Now()) {
-		return w.park(ctx, t)
+		return w.park(ctx, t, claim)
 	}
 	credential, err := w.credential(ctx, t, plan.pack)
 	if failure = final(err); failure != nil {
@@ -63,28 +93,44 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 	if err != nil {
 		return err
 	}
-	return w.perform(ctx, t, plan, credential, &entry{Sequence: t.sequence, Fingerprint: t.fingerprint})
+	return w.perform(ctx, t, plan, credential, claim)
 }
 
 // before looks for what became of t in an earlier delivery, or in an earlier
-// request with the same id, and settles t by it. done: there was something.
-func (w *worker) before(ctx context.Context, t *task) (done bool, err error) {
+// request with the same id, and settles t by it. done: that was all there is to
+// do. parked is the claim of a request whose time has come, or comes again.
+func (w *worker) before(ctx context.Context, t *task) (parked *entry, done bool, err error) {
 	first, err := w.results.find(ctx, t)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	if first != nil {
-		return true, w.repeat(ctx, t, first)
+		return nil, true, w.repeat(ctx, t, first)
 	}
 	claim, err := w.journal.load(ctx, t)
-	if claim == nil || err != nil {
-		return false, err
+	switch {
+	case claim == nil || err != nil:
+		return nil, false, err
+	case claim.Fingerprint != t.fingerprint:
+		return nil, true, w.refuseReuse(ctx, t)
+	case claim.SentAt.IsZero():
+		claim.Sequence = t.sequence
+		return claim, false, nil
+	default:
+		return nil, true, w.resume(ctx, t, claim)
 	}
-	return true, w.resume(ctx, t, claim)
 }
 
 // maxAhead bounds Plugfn-Not-Before.
 const maxAhead = 366 * 24 * time.Hour
+
+// maxParams is how many bytes of parameters a request may have, so that it can
+// be parked: a message of the bus has 1 MiB with its headers.
+const maxParams = 900 << 10
+
+// maxWait is how long trouble of ours may hold a request up: less than the bus
+// keeps it, so that it does not vanish without a result.
+const maxWait = 6 * 24 * time.Hour
 
 // plan is what a request means.
 type plan struct {
@@ -96,6 +142,12 @@ type plan struct {
 func (w *worker) plan(t *task, invalid *events.Error) (plan, *events.Error) {
 	if invalid != nil {
 		return plan{}, invalid
+	}
+	if len(t.Params) > maxParams {
+		return plan{}, events.Errorf(events.CodeInvalidParams, "the parameters have %d bytes, at most %d are allowed", len(t.Params), maxParams)
+	}
+	if w.Now().Sub(t.storedAt) > maxWait {
+		return plan{}, events.Errorf(events.CodeTimeout, "the request could not be executed for %s", maxWait)
 	}
 	pack, ok := w.Providers.Pack(t.Provider)
 	if !ok {
@@ -125,8 +177,12 @@ func meant(nearest string) string {
 	return fmt.Sprintf("; did you mean %q?", nearest)
 }
 
-// park hands t to the scheduler until its time has come.
-func (w *worker) park(ctx context.Context, t *task) error {
+// park hands t to the scheduler until its time has come. It claims the id, so
+// that another request with the same one does not take its place.
+func (w *worker) park(ctx context.Context, t *task, claim *entry) error {
+	if err := w.journal.save(ctx, t, claim); err != nil {
+		return err
+	}
 	t.header.Set(events.HeaderID, t.ID)
 	err := w.Parking.Park(ctx, bus.Later{
 		Kind: bus.KindAction, User: t.UserID, ID: t.ID, At: t.NotBefore,
@@ -173,37 +229,31 @@ func (w *worker) perform(ctx context.Context, t *task, p plan, c providers.Crede
 
 // attempt calls the provider once. Whatever happens in it ends as a result,
 // but for a shutdown: then the request is left to its next delivery.
-func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Credential) (result *events.Result, err error) {
+func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Credential) (*events.Result, error) {
 	a := attempt{worker: w, task: t, plan: p, credential: c}
-	defer func() {
-		if v := recover(); v != nil {
-			w.Log.Error().Str("request", t.ID).Str("panic", fmt.Sprintf("%T", v)).Bytes("stack", debug.Stack()).Msg("attempt panicked")
-			result, err = a.result(nil, events.Errorf(events.CodeInternal, "executing the action failed inside PlugFn")), nil
-		}
-	}()
-	result = a.run(ctx)
+	result := a.run(ctx)
 	if ctx.Err() != nil && result.Error != nil && (result.Outcome == events.Unknown || result.Error.Code == events.CodeCanceled) {
 		return nil, fmt.Errorf("stopping: %w", ctx.Err())
 	}
 	return result, nil
 }
 
-// resume goes on with a request that was claimed and has no result yet.
+// orphanAge is how old a claim is that nobody can be working on any more.
+const orphanAge = maxTimeout + time.Minute
+
+// resume goes on with a request that was sent and has no result yet.
 func (w *worker) resume(ctx context.Context, t *task, e *entry) error {
-	if e.Fingerprint != t.fingerprint {
-		return w.refuseReuse(ctx, t)
+	if e.Sequence == t.sequence || w.Now().Sub(e.SentAt) > orphanAge {
+		return w.recover(ctx, t, e)
 	}
-	if e.Sequence != t.sequence {
-		// The delivery that owns the claim answers for both.
-		if t.Reply == "" {
-			return nil
-		}
-		return errLater
+	// The delivery that owns the claim answers for both.
+	if t.Reply == "" {
+		return nil
 	}
-	return w.recover(ctx, t, e)
+	return errLater
 }
 
-// recover settles a request whose executor went away after it had noted "sent".
+// recover settles a request whose executor went away after it had claimed it.
 func (w *worker) recover(ctx context.Context, t *task, e *entry) error {
 	plan, failure := w.plan(t, nil)
 	if failure == nil && plan.action.Effect == providers.EffectIdempotent {
@@ -215,20 +265,20 @@ func (w *worker) recover(ctx context.Context, t *task, e *entry) error {
 			return err
 		}
 	}
-	t.startedAt = e.SentAt
-	r := t.result(w.Now(), events.Unknown)
-	r.Attempts = 1
-	r.Error = events.Errorf(events.CodeOutcomeUnknown, "the executor stopped after it had begun to send the request and before it had the answer; look at %s before sending it again", t.Provider)
-	return w.conclude(ctx, t, r)
+	return w.conclude(ctx, t, t.lost(w.Now(), e))
 }
 
 // overtaken looks what became of a request that another delivery claimed first.
+// Whoever did is at work on it, so without a result yet t comes again later.
 func (w *worker) overtaken(ctx context.Context, t *task) error {
-	done, err := w.before(ctx, t)
-	if err == nil && !done {
-		err = errTaken // gone again: look afresh at the next delivery
+	first, err := w.results.find(ctx, t)
+	if err != nil {
+		return err
 	}
-	return err
+	if first == nil {
+		return errLater
+	}
+	return w.repeat(ctx, t, first)
 }
 
 // final returns err as the request's result, or nil for trouble of ours, which
