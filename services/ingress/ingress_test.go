@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -365,35 +366,59 @@ func TestUnreadableButGenuineIsKept(t *testing.T) {
 }
 
 func TestBudgets(t *testing.T) {
-	g := open(t, func(c *Config) { c.MaxInFlight, c.MaxBytes = 1, 1000 })
+	g := open(t, func(c *Config) { c.MaxBytes = 1000 })
 	if status, _ := g.send("github", g.signed("d-1", "push", `{"a":"`+strings.Repeat("x", 2000)+`"}`)); status != http.StatusServiceUnavailable {
 		t.Errorf("over the byte budget: status %d", status)
 	}
-	// One delivery that never ends takes the only place.
-	body, feed := io.Pipe()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/webhooks/github", body)
+}
+
+// Connections that announce a body and send nothing hold neither places nor
+// much of the budget.
+func TestSilentSendersDoNotShutTheDoor(t *testing.T) {
+	g := open(t, func(c *Config) { c.MaxInFlight, c.MaxBytes = 4, 2<<20 })
+	for range 32 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /webhooks/github HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n")
+	}
+	for i := range 20 {
+		if status, _ := g.send("github", g.signed(fmt.Sprint("d-", i), "push", `{}`)); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	}
+}
+
+// A sender who hangs up has still sent his delivery.
+func TestSenderHangsUp(t *testing.T) {
+	g := open(t)
+	const owners = 300
+	for i := range owners {
+		g.connect(fmt.Sprint("u", i), fmt.Sprint("con_", i), "4242")
+	}
+	g.eventually("the connections", func() bool {
+		g.send("github", g.issueOpened("probe", 4242))
+		return g.stored(events.StreamEvents)[fmt.Sprintf("plugfn.event.u%d.github.issues.opened", owners-1)] > 0
+	})
+	before := len(g.stored(events.StreamEvents))
+	d := g.signed("d-1", "push", `{"installation":{"id":4242},"repository":{"full_name":"o/r"}}`)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.ContentLength = 500
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if w, err := g.client.Do(r); err == nil {
-			w.Body.Close()
-		}
-	}()
-	_, _ = feed.Write([]byte("{"))
-	g.eventually("a full house", func() bool {
-		status, _ := g.send("github", g.signed("d-2", "push", `{}`))
-		return status == http.StatusServiceUnavailable
-	})
-	feed.CloseWithError(io.ErrUnexpectedEOF)
-	<-done
-	g.eventually("room again", func() bool {
-		status, _ := g.send("github", g.signed("d-3", "push", `{}`))
-		return status == http.StatusOK
-	})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/webhooks/github", bytes.NewReader(d.Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = d.Header
+	if err := r.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	g.eventually("the first event", func() bool { return len(g.stored(events.StreamEvents)) > before })
+	conn.Close()
+	g.eventually("all events", func() bool { return len(g.stored(events.StreamEvents)) == before+owners })
 }
 
 func TestHostileNamesReachTheBusEscaped(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
@@ -26,14 +27,20 @@ func (s *Service) publish(ctx context.Context, pack *providers.Pack, d *provider
 	if len(owners) == 0 {
 		owners = []owner{{}}
 	}
-	for i, o := range owners {
-		if err := s.store(ctx, eventMsg(pack, d, verdict, n, o)); err != nil {
-			s.Log.Error().Err(err).Str("provider", pack.Name).Str("delivery", n.ID).Int("stored", i).Int("of", len(owners)).Msg("event not stored")
-			return refuse(http.StatusServiceUnavailable, "bus does not store")
-		}
+	var all errgroup.Group
+	all.SetLimit(maxAtOnce)
+	for _, o := range owners {
+		all.Go(func() error { return s.store(ctx, eventMsg(pack, d, verdict, n, o)) })
+	}
+	if err := all.Wait(); err != nil {
+		s.Log.Error().Err(err).Str("provider", pack.Name).Str("delivery", n.ID).Int("events", len(owners)).Msg("event not stored")
+		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
 	return answer{status: http.StatusOK, delivery: n.ID, event: n.Name, published: len(owners)}
 }
+
+// maxAtOnce is how many events of one delivery are being stored at once.
+const maxAtOnce = 32
 
 func eventMsg(pack *providers.Pack, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized, o owner) *nats.Msg {
 	e := events.Event{

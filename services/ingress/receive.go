@@ -1,10 +1,8 @@
 package ingress
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -73,10 +71,6 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, pack *providers.P
 	if err := s.Ready(r.Context()); err != nil {
 		return refuse(http.StatusServiceUnavailable, "starting")
 	}
-	if !s.places.TryAcquire(1) {
-		return refuse(http.StatusServiceUnavailable, "too many deliveries in hand")
-	}
-	defer s.places.Release(1)
 	limit := bodyLimit(pack)
 	if r.ContentLength > limit {
 		return refuse(http.StatusRequestEntityTooLarge, "body too large")
@@ -84,45 +78,40 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, pack *providers.P
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return refuse(http.StatusUnsupportedMediaType, "content encoding")
 	}
-	reserved := r.ContentLength
-	if reserved < 0 {
-		reserved = limit
-	}
-	if !s.bytes.TryAcquire(reserved) {
-		return refuse(http.StatusServiceUnavailable, "too many bytes in hand")
-	}
-	defer s.bytes.Release(reserved)
-	body, err := readBody(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	// A body has to come in now: whoever only announces one holds nothing long.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // not every server has one
+	body := body{budget: s.bytes}
+	defer body.release()
 	var tooLarge *http.MaxBytesError
-	switch {
+	switch err := body.read(http.MaxBytesReader(w, r.Body, limit), r.ContentLength); {
 	case errors.As(err, &tooLarge):
 		return refuse(http.StatusRequestEntityTooLarge, "body too large")
+	case errors.Is(err, errNoRoom):
+		return refuse(http.StatusServiceUnavailable, "too many bytes in hand")
 	case err != nil:
 		return refuse(http.StatusBadRequest, "body broke off")
 	}
+	if !s.places.TryAcquire(1) {
+		return refuse(http.StatusServiceUnavailable, "too many deliveries in hand")
+	}
+	defer s.places.Release(1)
 	return s.settle(r.Context(), pack, &providers.Delivery{
-		Method: r.Method, URL: r.URL, Header: r.Header, Body: body, ReceivedAt: now,
+		Method: r.Method, URL: r.URL, Header: r.Header, Body: body.bytes, ReceivedAt: now,
 	})
 }
 
-// maxStored is the largest body that one message of the bus carries beside its
-// headers. A larger one cannot be stored, so it is refused rather than lost.
-const maxStored = 960 << 10
+const (
+	// maxStored is the largest body that one message of the bus carries beside
+	// its headers. A larger one cannot be stored, so it is refused rather than
+	// lost.
+	maxStored = 960 << 10
+
+	// readTimeout is how long a body may take to arrive.
+	readTimeout = 5 * time.Second
+)
 
 // bodyLimit is how many bytes a delivery of pack may have.
 func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxBody), maxStored) }
-
-// readBody reads the body once, into a buffer of its announced size.
-func readBody(r io.Reader, announced int64) ([]byte, error) {
-	if announced >= 0 {
-		body := make([]byte, announced)
-		_, err := io.ReadFull(r, body)
-		return body, err
-	}
-	var b bytes.Buffer
-	_, err := b.ReadFrom(r)
-	return b.Bytes(), err
-}
 
 // settle verifies a delivery and stores what it says.
 func (s *Service) settle(ctx context.Context, pack *providers.Pack, d *providers.Delivery) answer {
@@ -134,8 +123,9 @@ func (s *Service) settle(ctx context.Context, pack *providers.Pack, d *providers
 	if err != nil {
 		return refuse(http.StatusUnauthorized, "unverified")
 	}
-	// The bus has to answer before the sender gives up on us.
-	ctx, cancel := context.WithTimeout(ctx, pack.Webhooks.AckWithin*4/5)
+	// The bus has to answer before the sender gives up on us. That he hangs up
+	// is no reason to drop what is here in full: he may not send it again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pack.Webhooks.AckWithin*4/5)
 	defer cancel()
 	reading, err := pack.Webhooks.Read(d)
 	if errors.Is(err, providers.ErrContentType) {
