@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -50,6 +49,7 @@ type Config struct {
 // Service executes action requests. Several may run on one bus.
 type Service struct {
 	Config
+	requests atomic.Pointer[bus.Worker] // nil before Run
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -110,21 +110,29 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("executor: %w", err)
 	}
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.DrainTimeout + 10*time.Second}, watermill.NopLogger{})
-	if err != nil {
-		return fmt.Errorf("executor: %w", err)
-	}
-	router.AddConsumerHandler("executor", events.PrefixAction+">", subscriber, w.handle)
-
 	calls, err := serveCalls(s)
 	if err != nil {
 		return fmt.Errorf("executor: serving calls: %w", err)
 	}
 	defer calls.stop()
-	if err := router.Run(ctx); err != nil && ctx.Err() == nil {
+	requests := &bus.Worker{
+		Name: "executor", Topic: events.PrefixAction + ">", Subscriber: subscriber, Handle: w.handle,
+		CloseTimeout: s.DrainTimeout + 10*time.Second,
+	}
+	s.requests.Store(requests)
+	if err := requests.Run(ctx); err != nil {
 		return fmt.Errorf("executor: %w", err)
 	}
 	return nil
+}
+
+// Ready says why no requests are being executed, nil while they are.
+func (s *Service) Ready(context.Context) error {
+	requests := s.requests.Load()
+	if requests == nil {
+		return errors.New("executor: not running")
+	}
+	return requests.Ready()
 }
 
 // outlive returns a context that ends d after ctx does: the work in hand may

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -36,6 +36,7 @@ type Config struct {
 // Service moves what is due to its target.
 type Service struct {
 	Config
+	firings atomic.Pointer[bus.Worker] // nil before Run
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -71,15 +72,24 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("scheduler: %w", err)
 	}
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: s.DrainTimeout + 5*time.Second}, watermill.NopLogger{})
-	if err != nil {
-		return fmt.Errorf("scheduler: %w", err)
+	firings := &bus.Worker{
+		Name: "mover", Topic: events.PrefixDue + ">", Subscriber: subscriber, Handle: s.move,
+		CloseTimeout: s.DrainTimeout + 5*time.Second,
 	}
-	router.AddConsumerHandler("mover", events.PrefixDue+">", subscriber, s.move)
-	if err := router.Run(ctx); err != nil && ctx.Err() == nil {
+	s.firings.Store(firings)
+	if err := firings.Run(ctx); err != nil {
 		return fmt.Errorf("scheduler: %w", err)
 	}
 	return nil
+}
+
+// Ready says why nothing is being moved, nil while it is.
+func (s *Service) Ready(context.Context) error {
+	firings := s.firings.Load()
+	if firings == nil {
+		return errors.New("scheduler: not running")
+	}
+	return firings.Ready()
 }
 
 // moveTimeout is how long the bus may take to store one message.
