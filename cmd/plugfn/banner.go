@@ -20,12 +20,19 @@ func (d *dev) banner() {
 	}
 	w("%s", align(rows))
 	w("  Ready in %s. In a second terminal:\n", bold.Render(fmt.Sprintf("%d ms", time.Since(d.started).Milliseconds())))
-	tips := strings.Split(align([][]string{
-		{"    plugfn trigger github issues.opened", faint("send a signed example delivery")},
-		{"    " + d.natsCommand(), faint("any NATS client can listen")},
-	}), "\n")
-	w("%s\n    plugfn action run slack.chat.postMessage --user %s --param channel='#demo' --param text=hi\n%s\n", tips[0], demoUser, tips[1])
+	w("%s\n    %s\n%s\n", tip("plugfn trigger github issues.opened", "send a signed example delivery"), d.firstAction(),
+		tip(d.natsCommand(), "any NATS client can listen"))
 	w("%s", faint(strings.TrimRight(feedLine("TIME", "NAME", "ID", "RESULT"), " ")))
+}
+
+func tip(command, what string) string { return fmt.Sprintf("    %-38s  %s", command, faint(what)) }
+
+// firstAction is the command that runs an action, or what is needed before.
+func (d *dev) firstAction() string {
+	if len(d.sandboxed) == 0 {
+		return "plugfn connection create github --user u1 --token-file FILE"
+	}
+	return "plugfn action run slack.chat.postMessage --user " + demoUser + " --param channel='#demo' --param text=hi"
 }
 
 // parts are the lines about what runs: name, where, remark.
