@@ -16,11 +16,15 @@ import (
 type Bus struct {
 	cfg     Config
 	server  *embedded // nil: the server is outside
+	guest   bool      // the server belongs to another Bus
 	conn    *nats.Conn
 	js      jetstream.JetStream
 	version string
 	faults  atomic.Uint64
+	refusal atomic.Pointer[error] // the last refused permission
 	later   gauge
+
+	unfollow func() // ends the goroutine that learns who may connect; nil: there is none
 
 	gone     chan struct{} // closed once conn is closed for good
 	closing  sync.Once
@@ -38,7 +42,7 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening bus: %w", err)
 	}
-	b := &Bus{cfg: cfg, gone: make(chan struct{}), closed: make(chan struct{})}
+	b := newBus(cfg)
 	began := time.Now()
 	if err := b.open(ctx); err != nil {
 		return nil, fmt.Errorf("opening bus: %w", errors.Join(err, b.abort()))
@@ -47,8 +51,12 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	return b, nil
 }
 
+func newBus(cfg Config) *Bus {
+	return &Bus{cfg: cfg, gone: make(chan struct{}), closed: make(chan struct{})}
+}
+
 func (b *Bus) open(ctx context.Context) (err error) {
-	if b.cfg.URL == "" {
+	if b.cfg.URL == "" && !b.guest {
 		if b.server, err = startServer(b.cfg); err != nil {
 			return err
 		}
@@ -56,13 +64,23 @@ func (b *Bus) open(ctx context.Context) (err error) {
 	if err := b.connect(ctx); err != nil {
 		return err
 	}
-	return patiently(ctx, settling, func() error { return b.Declare(ctx) })
+	if b.guest || b.cfg.Role != RoleAdmin {
+		return patiently(ctx, b.passing, func() error { return b.verify(ctx) })
+	}
+	if err := patiently(ctx, b.passing, func() error { return b.Declare(ctx) }); err != nil {
+		return err
+	}
+	if b.cfg.Secure {
+		return b.followUsers(ctx)
+	}
+	return nil
 }
 
 func (b *Bus) logOpen(took time.Duration) {
 	e := b.cfg.Log.Info().
 		Stringer("durability", b.cfg.Durability).
 		Str("promise", b.Promise()).
+		Str("access", b.Access()).
 		Str("version", b.version).
 		Bool("embedded", b.Embedded()).
 		Dur("took", took)
@@ -77,7 +95,7 @@ func (b *Bus) logOpen(took time.Duration) {
 
 // logRisks warns of settings that are legal and seldom meant.
 func (b *Bus) logRisks() {
-	if b.Embedded() && b.server.isPublic() {
+	if b.Embedded() && b.server.isPublic() && !b.cfg.Secure {
 		b.cfg.Log.Warn().Str("addr", b.cfg.Addr).Bool("authentication", false).Msg("bus open to other machines")
 	}
 	cluster := b.conn.ConnectedClusterName()
@@ -126,22 +144,23 @@ func (b *Bus) ServerVersion() string { return b.version }
 func (b *Bus) Faults() uint64 { return b.faults.Load() }
 
 // Ready says why the bus cannot be used now: the connection is away, or a
-// stream is missing or without a leader. nil: it can.
+// stream that the role uses is missing or without a leader. nil: it can.
 func (b *Bus) Ready(ctx context.Context) error {
 	if status := b.conn.Status(); status != nats.CONNECTED {
 		return fmt.Errorf("bus is %s", status)
 	}
-	for _, d := range declarations() {
-		if _, err := b.js.Stream(ctx, d.stream()); err != nil {
-			return fmt.Errorf("asking for stream %s: %w", d.stream(), err)
+	for _, name := range b.cfg.Role.grants().streams {
+		if _, err := b.js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("asking for stream %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
 // Close lets readers finish with the messages they have, then ends the
-// connection and the embedded server and unlocks its directory. It may be
-// called more than once; each call waits for the same end.
+// connection and, unless b is one of [Bus.As], the embedded server, and unlocks
+// its directory. It may be called more than once; each call waits for the same
+// end.
 //
 // When ctx ends first, Close cuts the connection and returns an error, and the
 // rest ends without being waited for. A ctx that has ended already therefore
@@ -159,6 +178,7 @@ func (b *Bus) Close(ctx context.Context) error {
 
 func (b *Bus) shutdown() {
 	defer close(b.closed)
+	b.stopFollowing()
 	if err := b.conn.Drain(); err != nil {
 		b.conn.Close() // it is not connected: nothing to drain
 	}
@@ -166,8 +186,15 @@ func (b *Bus) shutdown() {
 	b.closeErr = b.stopServer()
 }
 
+func (b *Bus) stopFollowing() {
+	if b.unfollow != nil {
+		b.unfollow()
+	}
+}
+
 // abort undoes a failed open.
 func (b *Bus) abort() error {
+	b.stopFollowing()
 	if b.conn != nil {
 		b.conn.Close()
 		<-b.gone
@@ -176,7 +203,7 @@ func (b *Bus) abort() error {
 }
 
 func (b *Bus) stopServer() error {
-	if b.server == nil {
+	if b.server == nil || b.guest {
 		return nil
 	}
 	if err := b.server.stop(); err != nil {

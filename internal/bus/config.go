@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -30,9 +31,19 @@ type Config struct {
 	// is embedded in this process.
 	URL string
 	// Credentials is the path of a NATS credentials file, NKey that of an nkey
-	// seed. At most one of them, and only with URL.
+	// seed, or of a directory with a seed for each role as [RoleKeys] makes
+	// them. At most one of them, and only with URL.
 	Credentials string
 	NKey        string
+	// Role is what the server of URL lets this connection do, so that it asks
+	// for no more. Zero: RoleAdmin. The embedded server is always opened as
+	// admin, see [Bus.As].
+	Role Role
+
+	// Secure closes the embedded server: who connects needs a key, of a role or
+	// of an application ([Bus.AddUser]). The keys of the roles are made in the
+	// directory nkeys of Dir. Zero: whoever reaches the server may do anything.
+	Secure bool
 
 	// Addr is where the embedded server listens. Empty: 127.0.0.1:4222; port 0:
 	// any free port; "-" or "none": this process only.
@@ -67,6 +78,12 @@ func (c Config) checked() (Config, error) {
 	if c.MaxBytes < maxPayload {
 		return c, fmt.Errorf("MaxBytes %d: must be at least %d, the size of one message", c.MaxBytes, maxPayload)
 	}
+	if c.Role == "" {
+		c.Role = RoleAdmin
+	}
+	if err := c.Role.check(); err != nil {
+		return c, err
+	}
 	if c.URL == "" {
 		return c.checkedEmbedded()
 	}
@@ -79,6 +96,8 @@ func (c Config) checkedEmbedded() (Config, error) {
 		return c, errors.New("no data directory: the embedded server needs one in Dir")
 	case c.Credentials != "" || c.NKey != "":
 		return c, errors.New("credentials file or nkey without a server to show them to: name it in PLUGFN_NATS_URL")
+	case c.Role != RoleAdmin:
+		return c, fmt.Errorf("role %s: the embedded server is opened as %s, and other roles from there", c.Role, RoleAdmin)
 	case c.Durability.Replicas() > 1:
 		return c, fmt.Errorf("durability %s needs a cluster of three NATS servers: name them in PLUGFN_NATS_URL, or use single", c.Durability)
 	}
@@ -112,10 +131,13 @@ func (c Config) checkRemote() error {
 	if _, err := publicURL(c.URL); err != nil {
 		return err
 	}
+	if c.Secure {
+		return errors.New("a secure server is one that is embedded: who may do what on the server of PLUGFN_NATS_URL stands in its own configuration")
+	}
 	if c.Credentials != "" && c.NKey != "" {
 		return errors.New("credentials file and nkey: give one of them")
 	}
-	for field, file := range map[string]string{"credentials file": c.Credentials, "nkey": c.NKey} {
+	for field, file := range map[string]string{"credentials file": c.Credentials, "nkey": c.keyFile()} {
 		if file == "" {
 			continue
 		}
@@ -125,6 +147,21 @@ func (c Config) checkRemote() error {
 	}
 	return nil
 }
+
+// keyFile is the path of the nkey seed to connect with; empty: none.
+func (c Config) keyFile() string {
+	dir := c.NKey
+	if c.Secure {
+		dir = c.keyDir()
+	}
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return seedFile(dir, c.Role)
+	}
+	return dir
+}
+
+// keyDir is where the keys of the roles on the embedded server are.
+func (c Config) keyDir() string { return filepath.Join(c.Dir, "nkeys") }
 
 // publicURL returns the servers of a URL list without user, password or
 // token. Its error holds nothing of them either.

@@ -10,8 +10,8 @@ import (
 )
 
 // Declare makes the streams and buckets of the wire contract, and brings those
-// that exist up to the configuration. Open has called it; it may be called
-// again.
+// that exist up to the configuration. Only the admin may; Open has called it
+// for him, and it may be called again.
 //
 // It never deletes a message: limits of age, number and copies are raised and
 // not lowered, and a lower MaxBytes refuses new messages until there is room.
@@ -19,12 +19,38 @@ import (
 // alone. A stream whose shape cannot be changed without loss is an error that
 // names the stream and the field.
 func (b *Bus) Declare(ctx context.Context) error {
+	if b.cfg.Role != RoleAdmin {
+		return fmt.Errorf("declaring streams: role %s may not do that: connect as %s", b.cfg.Role, RoleAdmin)
+	}
 	for _, d := range declarations() {
 		if err := b.declare(ctx, d.config(b.cfg.Durability.Replicas(), b.cfg.MaxBytes)); err != nil {
 			return fmt.Errorf("declaring stream %s: %w", d.stream(), b.explain(err))
 		}
 	}
 	return nil
+}
+
+// errMissing says what to do about streams that a role may not make itself.
+var errMissing = errors.New("streams are missing: start `plugfn serve` with the admin key once, or run `plugfn stream apply`")
+
+// verify makes sure that what the role uses is there.
+func (b *Bus) verify(ctx context.Context) error {
+	for _, name := range b.cfg.Role.grants().streams {
+		if err := b.verifyStream(ctx, name); err != nil {
+			return b.blame(fmt.Errorf("asking for stream %s: %w", name, err))
+		}
+	}
+	return nil
+}
+
+func (b *Bus) verifyStream(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return errMissing
+	}
+	return err
 }
 
 func (b *Bus) declare(ctx context.Context, want jetstream.StreamConfig) error {

@@ -66,6 +66,7 @@ func TestDeclaredShapes(t *testing.T) {
 		"KV_PLUGFN_CONNECTIONS": {[]string{"$KV.PLUGFN_CONNECTIONS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_JOURNAL":     {[]string{"$KV.PLUGFN_JOURNAL.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_KEYS":        {[]string{"$KV.PLUGFN_KEYS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_USERS":       {[]string{"$KV.PLUGFN_USERS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
 	}
 	if d := cmp.Diff(want, shapes(t, b)); d != "" {
 		t.Error(d)
@@ -75,7 +76,7 @@ func TestDeclaredShapes(t *testing.T) {
 // TestBuckets uses each bucket through the key-value client, as services do.
 func TestBuckets(t *testing.T) {
 	b := bustest.New(t)
-	for _, name := range []string{events.BucketConnections, bus.BucketJournal, bus.BucketKeys} {
+	for _, name := range []string{events.BucketConnections, bus.BucketJournal, bus.BucketKeys, bus.BucketUsers} {
 		kv, err := b.JetStream().KeyValue(t.Context(), name)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

@@ -9,8 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/plugfn/plugfn/pkg/events"
 )
 
 const (
@@ -22,7 +20,7 @@ const (
 	attemptPause  = 250 * time.Millisecond
 
 	// inboxPrefix differs from the one that applications use, so that a reader
-	// of theirs does not see the replies to ours.
+	// of theirs does not see the replies to ours. The role follows.
 	inboxPrefix = "_PLUGFN_INBOX."
 )
 
@@ -48,7 +46,7 @@ func (b *Bus) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return patiently(ctx, settling, func() error { return b.checkStore(ctx) })
+	return patiently(ctx, b.passing, func() error { return b.checkStore(ctx) })
 }
 
 // checkStore makes sure that the server stores messages at all.
@@ -61,6 +59,8 @@ func (b *Bus) checkStore(ctx context.Context) error {
 		return errors.New("JetStream is off on the server of PLUGFN_NATS_URL: start it with -js, or with a jetstream block in its configuration")
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return errors.New("JetStream is off for this account on the server of PLUGFN_NATS_URL: enable it for the account of these credentials")
+	case err != nil && b.refusal.Load() != nil:
+		return b.blame(fmt.Errorf("asking the server for its store: %w", err))
 	case err != nil:
 		return fmt.Errorf("asking the server of PLUGFN_NATS_URL for its store: %w: a cluster answers once most of its servers run", err)
 	}
@@ -115,6 +115,21 @@ func dialTime(ctx context.Context) time.Duration {
 	return max(min(dialTimeout, time.Until(deadline)), time.Millisecond)
 }
 
+// passing reports whether it is worth to wait until err goes away: a cluster is
+// forming, or another process is about to declare what is missing. A refused
+// permission shows as a time-out and does not go away.
+func (b *Bus) passing(err error) bool {
+	return b.refusal.Load() == nil && (settling(err) || errors.Is(err, errMissing))
+}
+
+// blame adds the refused permission to an error that it has caused.
+func (b *Bus) blame(err error) error {
+	if refusal := b.refusal.Load(); refusal != nil {
+		return fmt.Errorf("%w: the server refused it (%w): are these the key and the permissions of role %s?", err, *refusal, b.cfg.Role)
+	}
+	return err
+}
+
 // settling reports whether err is that of a cluster that is still forming.
 func settling(err error) bool {
 	var api *jetstream.APIError
@@ -133,10 +148,9 @@ func refused(err error) bool {
 }
 
 func (b *Bus) clientOptions() ([]nats.Option, error) {
-	name := events.Token(b.cfg.Name)
 	options := []nats.Option{
-		nats.Name(b.cfg.Name),
-		nats.CustomInboxPrefix(inboxPrefix + name),
+		nats.Name(b.cfg.Name + "-" + string(b.cfg.Role)),
+		nats.CustomInboxPrefix(b.cfg.Role.inbox()),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectJitter(500*time.Millisecond, time.Second),
@@ -152,10 +166,10 @@ func (b *Bus) clientOptions() ([]nats.Option, error) {
 	if b.cfg.Credentials != "" {
 		options = append(options, nats.UserCredentials(b.cfg.Credentials))
 	}
-	if b.cfg.NKey != "" {
-		nkey, err := nats.NkeyOptionFromSeed(b.cfg.NKey)
+	if file := b.cfg.keyFile(); file != "" {
+		nkey, err := nats.NkeyOptionFromSeed(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading nkey %s: %w", b.cfg.NKey, err)
+			return nil, fmt.Errorf("reading nkey %s: %w", file, err)
 		}
 		options = append(options, nkey)
 	}
@@ -166,6 +180,9 @@ func (b *Bus) clientOptions() ([]nats.Option, error) {
 // too slow.
 func (b *Bus) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	b.faults.Add(1)
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		b.refusal.Store(&err)
+	}
 	e := b.cfg.Log.Error().Err(err)
 	if sub != nil {
 		e = e.Str("subject", sub.Subject)

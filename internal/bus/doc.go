@@ -39,12 +39,32 @@
 //   - A data directory belongs to one process at a time; the lock ends with
 //     the process, however that ends.
 //
-// The replies to this process travel below _PLUGFN_INBOX. and its name. On a
-// server with permissions the user of a PlugFn process needs to subscribe
-// there; nobody else should.
+// # Who may do what
 //
-// The embedded server asks nobody who he is: whoever reaches its address may
-// do anything on it. It listens on this machine only, unless told otherwise.
+// Unless Config.Secure is set, the embedded server asks nobody who he is:
+// whoever reaches its address may do anything on it. It listens on this machine
+// only, unless told otherwise, and Access and the log say so.
+//
+// With Config.Secure, and on a server outside that has its configuration from
+// ServerConfig, everybody shows an nkey:
+//
+//   - A role may use the subjects that its service uses and no others; roles.go
+//     is the table. Only the executor asks for credentials, only auth answers,
+//     and the replies to a role, which travel below _PLUGFN_INBOX. and its name,
+//     are heard by that role alone. The admin may do what operators do, but
+//     none of this.
+//   - An application acts and listens for one user, or for everyone, and for
+//     nobody else. It has a NATS account of its own: what it has the server send
+//     as a reply, wherever it says, reaches no other account.
+//   - A key that was removed is cut off before RemoveUser returns.
+//
+// What roles are not: a fence against a service that was taken over. It can
+// still have the server write where the service itself may not, as a reply or
+// by a consumer, and so destroy data; it cannot read credentials.
+//
+// What accounts do not part: the room in the streams, and the message ids that
+// a stream drops repetitions by. A user who guesses the Nats-Msg-Id of another's
+// request can have it dropped; Plugfn-Id is the user's own.
 //
 // Allowed imports: the standard library, other libraries, pkg and internal.
 package bus

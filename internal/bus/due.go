@@ -41,7 +41,7 @@ func Due(subject string, header nats.Header, sequence uint64) (Firing, error) {
 		Kind:   parts[0],
 		User:   parts[1],
 		Target: header.Get(HeaderTarget),
-		ID:     schedule + "@" + strconv.FormatUint(sequence, 10),
+		ID:     schedule + "@" + strconv.FormatUint(sequence, 10) + header.Get(headerNonce),
 	}
 	if subject != events.PrefixDue+f.Kind+"."+f.User {
 		return Firing{}, fmt.Errorf("due message: subject %q is not that of schedule %q", subject, schedule)

@@ -23,6 +23,7 @@ import (
 // embedded is a NATS server in this process, and the lock on its directory.
 type embedded struct {
 	*server.Server
+	gate *gate // nil: whoever comes is let in
 	lock *os.File
 }
 
@@ -48,9 +49,17 @@ func (e *embedded) start(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if err := e.guard(cfg, opts); err != nil {
+		return err
+	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("configuring the embedded NATS server: %w", err)
+	}
+	if e.gate != nil {
+		if err := e.gate.open(srv); err != nil {
+			return err
+		}
 	}
 	log := &serverLog{log: cfg.Log}
 	srv.SetLoggerV2(log, false, false, false)
@@ -62,6 +71,21 @@ func (e *embedded) start(cfg Config) error {
 	if !srv.ReadyForConnections(time.Second) {
 		return errors.New("the embedded NATS server did not get ready")
 	}
+	return nil
+}
+
+// guard puts a gate before the server, if the configuration wants one.
+func (e *embedded) guard(cfg Config, opts *server.Options) error {
+	if !cfg.Secure {
+		return nil
+	}
+	keys, err := RoleKeys(cfg.keyDir())
+	if err != nil {
+		return err
+	}
+	e.gate = newGate(keys)
+	opts.CustomClientAuthentication = e.gate
+	opts.AlwaysEnableNonce = true
 	return nil
 }
 
@@ -111,6 +135,9 @@ func (e *embedded) url() string {
 	}
 	return "nats://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 }
+
+// listens reports whether other processes may reach the server.
+func (e *embedded) listens() bool { return e.listening() != nil }
 
 // isPublic reports whether other machines may reach the server.
 func (e *embedded) isPublic() bool {

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,6 +24,11 @@ const (
 
 // HeaderTarget holds the real target of a parked message.
 const HeaderTarget = "Plugfn-Target"
+
+// headerNonce makes the ids of firings such that nobody can guess them. A
+// stream drops the second message with an id whoever sends it, so that an
+// application could have the firings of others dropped.
+const headerNonce = "Plugfn-Nonce"
 
 // ErrFull is what Park returns when the parked messages have reached
 // Config.MaxBytes. It goes away as they fire.
@@ -117,6 +123,7 @@ func (l *Later) msg(now time.Time) (*nats.Msg, error) {
 	msg.Header = travelling(l.Header)
 	msg.Data = l.Data
 	msg.Header.Set(HeaderTarget, l.Target)
+	msg.Header.Set(headerNonce, rand.Text())
 	msg.Header.Set(jetstream.ScheduleHeader, pattern)
 	msg.Header.Set(jetstream.ScheduleTargetHeader, events.DueSubject(l.Kind, l.User))
 	msg.Header.Set(jetstream.ScheduleTTLHeader, firingTTL.String())
@@ -156,9 +163,9 @@ func (l *Later) pattern(now time.Time) (string, error) {
 // travelling is a copy of h without what means something to the server or to
 // the mover.
 func travelling(h nats.Header) nats.Header {
-	kept := make(nats.Header, len(h)+5)
+	kept := make(nats.Header, len(h)+6)
 	for name, values := range h {
-		own := strings.EqualFold(name, HeaderTarget)
+		own := strings.EqualFold(name, HeaderTarget) || strings.EqualFold(name, headerNonce)
 		nats := len(name) >= len(natsHeaders) && strings.EqualFold(name[:len(natsHeaders)], natsHeaders)
 		if !own && !nats {
 			kept[name] = append([]string(nil), values...)

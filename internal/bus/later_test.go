@@ -101,7 +101,10 @@ func TestParkFires(t *testing.T) {
 		User:   "u1",
 		Target: "plugfn.action.u1.github.issues.create",
 		Header: nats.Header{events.HeaderID: {"job 7"}, "traceparent": {"00-1-2-01"}, "X-Twice": {"a", "b"}},
-		ID:     "plugfn.later.action.u1.job=207@2",
+		ID:     f.ID,
+	}
+	if !strings.HasPrefix(f.ID, "plugfn.later.action.u1.job=207@2") || len(f.ID) < 50 {
+		t.Errorf("id %q: it must name the firing, and nobody must be able to guess it", f.ID)
 	}
 	if d := cmp.Diff(want, f); d != "" {
 		t.Error(d)

@@ -16,6 +16,8 @@ const (
 	BucketJournal = "PLUGFN_JOURNAL"
 	// BucketKeys keeps what proves that the encryption keys are the right ones.
 	BucketKeys = "PLUGFN_KEYS"
+	// BucketUsers keeps the public keys of applications, by user.
+	BucketUsers = "PLUGFN_USERS"
 )
 
 const (
@@ -26,6 +28,8 @@ const (
 	dedupeWindow = 15 * time.Minute
 	bucketWindow = 2 * time.Minute
 	keysMaxBytes = 1 << 20
+
+	usersMaxBytes = 64 << 20 // some hundred thousand users
 )
 
 // declaration is one row of the table of what PlugFn keeps on the bus.
@@ -49,6 +53,7 @@ func declarations() []declaration {
 		{name: events.BucketConnections},
 		{name: BucketJournal, age: 8 * day},
 		{name: BucketKeys, bytes: keysMaxBytes},
+		{name: BucketUsers, bytes: usersMaxBytes},
 	}
 }
 
@@ -57,7 +62,7 @@ func (d declaration) isBucket() bool { return len(d.subjects) == 0 }
 // stream is the name of the stream that holds the declared thing.
 func (d declaration) stream() string {
 	if d.isBucket() {
-		return "KV_" + d.name
+		return bucketPrefix + d.name
 	}
 	return d.name
 }

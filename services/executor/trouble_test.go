@@ -171,17 +171,23 @@ func TestParkedRequestKeepsItsPlace(t *testing.T) {
 	first, second := write("r1", "a"), write("r1", "b")
 	first.NotBefore = time.Now().Add(time.Hour)
 	second.NotBefore = first.NotBefore
-	s.request(first)
-	s.idle()
-	s.request(second)
-	s.deadLetters(1)
 	later, err := s.bus.JetStream().Stream(t.Context(), events.StreamLater)
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := later.GetLastMsgForSubject(t.Context(), events.LaterSubject("action", "u1", "r1"))
-	if err != nil || string(held.Data) != string(first.Params) {
-		t.Errorf("parked: %v, %v", held, err)
+	held := func() string {
+		msg, err := later.GetLastMsgForSubject(t.Context(), events.LaterSubject("action", "u1", "r1"))
+		if err != nil {
+			return ""
+		}
+		return string(msg.Data)
+	}
+	s.request(first)
+	s.eventually("a parked request", func() bool { return held() != "" })
+	s.request(second)
+	s.deadLetters(1)
+	if got := held(); got != string(first.Params) {
+		t.Errorf("parked: %s", got)
 	}
 }
 

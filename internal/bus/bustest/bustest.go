@@ -49,6 +49,10 @@ func New(t testing.TB, edits ...func(*bus.Config)) *bus.Bus {
 // see [bus.Bus.ClientURL].
 func Listen(cfg *bus.Config) { cfg.Addr = "127.0.0.1:0" }
 
+// Secure closes the server to whoever has no key, see [bus.Bus.As] and
+// [bus.Bus.AddUser].
+func Secure(cfg *bus.Config) { cfg.Secure = true }
+
 // Dir makes the store stand in dir. After [Close], New on the same directory
 // is the same bus started again.
 func Dir(dir string) func(*bus.Config) {

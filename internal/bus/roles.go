@@ -1,0 +1,123 @@
+package bus
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/plugfn/plugfn/pkg/events"
+)
+
+// Role is what a connection of PlugFn is for, and with that which subjects it
+// may use on a bus that asks who connects. The zero value stands for RoleAdmin.
+type Role string
+
+// The roles. RoleAdmin is the operator: it declares what is stored, adds users
+// and looks at everything; only credentials it cannot ask for. The others are
+// the services.
+const (
+	RoleAdmin     Role = "admin"
+	RoleIngress   Role = "ingress"
+	RoleExecutor  Role = "executor"
+	RoleAuth      Role = "auth"
+	RoleScheduler Role = "scheduler"
+)
+
+// Roles returns all roles, the admin first.
+func Roles() []Role {
+	return []Role{RoleAdmin, RoleIngress, RoleExecutor, RoleAuth, RoleScheduler}
+}
+
+// Permissions returns the subjects that r may use, and no others.
+func (r Role) Permissions() Permissions { return r.grants().Permissions }
+
+// Permissions are all the subjects that a connection may publish and subscribe
+// to.
+type Permissions struct {
+	Publish   []string
+	Subscribe []string
+}
+
+func (r Role) check() error {
+	if slices.Contains(Roles(), r) {
+		return nil
+	}
+	var names []string
+	for _, known := range Roles() {
+		names = append(names, string(known))
+	}
+	return fmt.Errorf("role %q: must be %s", string(r), strings.Join(names, ", "))
+}
+
+// inbox is below what the replies to the role travel.
+func (r Role) inbox() string { return inboxPrefix + string(r) }
+
+// The NATS micro services, by which they are found.
+const (
+	microExecutor = "plugfn-executor"
+	microAuth     = "plugfn-auth"
+)
+
+// subjectToken is where credentials are asked for.
+const subjectToken = events.PrefixService + "auth.token"
+
+// grants is the one table of who does what on the bus. A service that starts to
+// use a stream, a bucket or a subject gets its line here.
+func (r Role) grants() *grants {
+	g := newGrants(r)
+	switch r {
+	case RoleIngress:
+		g.store(events.StreamEvents, events.PrefixEvent+">")
+		g.store(events.StreamDead, events.PrefixDead+"event.>")
+		g.watch(events.BucketConnections)
+	case RoleExecutor:
+		g.consume(events.StreamActions, "executor", events.PrefixAction+">")
+		g.store(events.StreamActions, events.PrefixAction+">") // calls
+		g.store(events.StreamResults, events.PrefixResult+">")
+		g.find(events.StreamResults, events.PrefixResult+">") // whether a request has one
+		g.store(events.StreamDead, events.PrefixDead+"action.>")
+		g.store(events.StreamLater, events.PrefixLater+KindAction+".>")
+		g.get(BucketJournal)
+		g.put(BucketJournal)
+		g.serve(microExecutor, events.PrefixCall+">")
+		g.publish(subjectToken)
+		g.publish(events.InboxPrefix+".>", serverReplies+".>") // results, to who called
+	case RoleAuth:
+		g.store(events.StreamEvents, events.PrefixConnection+">")
+		g.watch(events.BucketConnections)
+		g.get(events.BucketConnections)
+		g.put(events.BucketConnections)
+		g.get(BucketKeys)
+		g.put(BucketKeys)
+		g.serve(microAuth, subjectToken)
+		g.publish(RoleExecutor.inbox() + ".>") // credentials, sealed
+	case RoleScheduler:
+		g.consume(events.StreamLater, "mover", events.PrefixDue+">")
+		g.store(events.StreamLater, events.PrefixLater+">") // Park
+		g.remove(events.StreamLater)                        // Unpark, Moved
+		g.store(events.StreamActions, events.PrefixAction+">")
+		g.store(events.StreamRuns, events.PrefixRun+">")
+		g.store(events.StreamDead, events.PrefixDead+"action.>", events.PrefixDead+"run.>")
+	default:
+		g.administer()
+	}
+	return g
+}
+
+// administer grants what an operator and his tools need. It is a list, too, and
+// not all but something: a subscription to > is refused, for it would show
+// the replies to others.
+func (g *grants) administer() {
+	for _, prefix := range []string{
+		events.PrefixAction, events.PrefixCall, events.PrefixResult, events.PrefixEvent, events.PrefixConnection,
+		events.PrefixRun, events.PrefixDead, events.PrefixLater, events.PrefixDue, "$KV.",
+	} {
+		g.publish(prefix + ">")
+		g.subscribe(prefix + ">")
+	}
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>")
+	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
+	for _, d := range declarations() {
+		g.need(d.stream())
+	}
+}
