@@ -62,7 +62,7 @@ func (d *dev) aboutBus() string {
 	if d.bus.Embedded() {
 		where = "embedded"
 	}
-	return fmt.Sprintf("%s %s, durability %s", where, d.bus.ServerVersion(), d.bus.Durability())
+	return fmt.Sprintf("%s %s, durability %s; %s", where, d.bus.ServerVersion(), d.bus.Durability(), d.bus.Access())
 }
 
 func (d *dev) aboutKeys() string {
@@ -74,8 +74,12 @@ func (d *dev) aboutKeys() string {
 
 func (d *dev) natsCommand() string {
 	const usual = "nats://127.0.0.1:4222"
+	command := "nats"
 	if u := d.natsURL(); u != usual {
-		return "nats --server " + u + " sub 'plugfn.event.>'"
+		command += " --server " + u
 	}
-	return "nats sub 'plugfn.event.>'"
+	if d.settings.NATSSecure {
+		command += " --nkey " + d.adminKey()
+	}
+	return command + " sub 'plugfn.event.>'"
 }

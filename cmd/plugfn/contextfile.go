@@ -19,6 +19,7 @@ type contextFile struct {
 	HTTPURL      string `yaml:"http_url"`
 	NATSURL      string `yaml:"nats_url"`
 	APIKeyFile   string `yaml:"api_key_file,omitempty"`
+	AdminKey     string `yaml:"admin_key,omitempty"` // as PLUGFN_NATS_NKEY
 	SecretsDir   string `yaml:"secrets_dir"`
 	ProvidersDir string `yaml:"providers_dir,omitempty"`
 	SandboxURL   string `yaml:"sandbox_url,omitempty"`

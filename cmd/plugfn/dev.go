@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -138,8 +139,9 @@ func (d *dev) context() (contextFile, error) {
 	if d.settings.APIKey.IsZero() {
 		c.APIKeyFile = d.apiKeyFile()
 	}
+	c.AdminKey = d.adminKey()
 	c.SecretsDir, c.ProvidersDir = d.secretsDir(d.process), d.settings.ProvidersDir
-	for _, path := range []*string{&c.APIKeyFile, &c.SecretsDir, &c.ProvidersDir} {
+	for _, path := range []*string{&c.APIKeyFile, &c.AdminKey, &c.SecretsDir, &c.ProvidersDir} {
 		if *path == "" {
 			continue
 		}
@@ -150,6 +152,15 @@ func (d *dev) context() (contextFile, error) {
 		*path = absolute
 	}
 	return c, nil
+}
+
+// adminKey is the path of the key with which commands connect; "" where the bus
+// asks for none.
+func (d *dev) adminKey() string {
+	if d.settings.NATSSecure {
+		return filepath.Join(d.settings.DataDir, "nkeys", string(bus.RoleAdmin)+".nk")
+	}
+	return d.settings.NATSNKey
 }
 
 func (d *dev) natsURL() string {

@@ -20,13 +20,18 @@ type process struct {
 	settings *settings.Settings
 	log      zerolog.Logger
 	packs    map[string]*providers.Pack
-	bus      *bus.Bus
+	bus      *bus.Bus            // as admin
+	guests   []*bus.Bus          // the connections of the services, on the same server
 	registry *providers.Registry // set by register
 }
 
 // openProcess reads the packs and opens the bus. Whoever calls it closes the
 // process.
 func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger) (*process, error) {
+	if s.NATSSecure && s.NATSURL != "" {
+		return nil, usage("leave one of them out; a server of your own gets the configuration of: plugfn user config",
+			"PLUGFN_NATS_SECURE and PLUGFN_NATS_URL: only the embedded server can be closed from here")
+	}
 	packs, err := loadPacks(s.ProvidersDir)
 	if err != nil {
 		return nil, err
@@ -36,7 +41,7 @@ func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger) 
 	}
 	b, err := bus.Open(ctx, bus.Config{
 		Log: log.With().Str("service", "bus").Logger(), URL: s.NATSURL, Credentials: s.NATSCreds, NKey: s.NATSNKey,
-		Addr: s.NATSAddr, Dir: s.DataDir, Durability: s.Durability, MaxBytes: s.StreamMaxBytes,
+		Secure: s.NATSSecure, Addr: s.NATSAddr, Dir: s.DataDir, Durability: s.Durability, MaxBytes: s.StreamMaxBytes,
 	})
 	if err != nil {
 		return nil, busFailure(s, err)
@@ -51,11 +56,35 @@ func busFailure(s *settings.Settings, err error) error {
 	return &failure{exit: exitFailure, what: "the bus does not open", cause: err}
 }
 
+// as connects to the bus in the role of a service. close ends the connection.
+func (p *process) as(ctx context.Context, role string) (*bus.Bus, error) {
+	b, err := p.bus.As(ctx, bus.Role(role))
+	if err != nil {
+		return nil, busFailure(p.settings, err)
+	}
+	p.guests = append(p.guests, b)
+	return b, nil
+}
+
+// ready says why one of the connections cannot be used now.
+func (p *process) ready(ctx context.Context) error {
+	for _, b := range append([]*bus.Bus{p.bus}, p.guests...) {
+		if err := b.Ready(ctx); err != nil {
+			return fmt.Errorf("as %s: %w", b.Role(), err)
+		}
+	}
+	return nil
+}
+
 // close ends the bus, after the services that use it have ended.
 func (p *process) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.settings.DrainTimeout)
 	defer cancel()
-	return p.bus.Close(ctx)
+	var problems []error
+	for _, b := range append(p.guests, p.bus) {
+		problems = append(problems, b.Close(ctx))
+	}
+	return errors.Join(problems...)
 }
 
 // register joins the packs with the operator's settings for them.

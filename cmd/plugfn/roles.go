@@ -17,7 +17,8 @@ import (
 	"github.com/plugfn/plugfn/services/scheduler"
 )
 
-// The services by the names that `plugfn serve` takes.
+// The services by the names that `plugfn serve` takes, which are those of their
+// roles on the bus.
 const (
 	roleIngress   = "ingress"
 	roleExecutor  = "executor"
@@ -37,68 +38,73 @@ type mounter interface {
 	Mount(mux *http.ServeMux)
 }
 
-// build makes the service of a role. It starts nothing.
+// build makes the service of a role, with a connection of its own to the bus.
+// It starts nothing.
 func (p *process) build(ctx context.Context, role string) (service, error) {
 	log := p.log.With().Str("service", role).Logger()
+	b, err := p.as(ctx, role)
+	if err != nil {
+		return nil, err
+	}
 	switch role {
 	case roleIngress:
-		return p.buildIngress(log)
+		return p.buildIngress(b, log)
 	case roleExecutor:
-		return p.buildExecutor(log)
+		return p.buildExecutor(b, log)
 	case roleAuth:
-		return p.buildAuth(ctx, log)
+		return p.buildAuth(ctx, b, log)
 	default:
-		return p.buildScheduler(log)
+		return p.buildScheduler(b, log)
 	}
 }
 
-func (p *process) buildIngress(log zerolog.Logger) (service, error) {
+func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) {
 	return ingress.New(ingress.Config{
-		JetStream: p.bus.JetStream(), Providers: p.registry, Log: log,
+		JetStream: b.JetStream(), Providers: p.registry, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
 	})
 }
 
-func (p *process) buildExecutor(log zerolog.Logger) (service, error) {
-	credentials, err := auth.NewClient(p.bus.Conn())
+func (p *process) buildExecutor(b *bus.Bus, log zerolog.Logger) (service, error) {
+	credentials, err := auth.NewClient(b.Conn())
 	if err != nil {
 		return nil, err
 	}
 	return executor.New(executor.Config{
-		Conn: p.bus.Conn(), JetStream: p.bus.JetStream(), Providers: p.registry,
-		Credentials: credentials, Parking: p.bus, Log: log,
+		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry,
+		Credentials: credentials, Parking: b, Log: log,
 		MaxInFlight: p.settings.ExecutorMaxInFlight, DrainTimeout: p.settings.DrainTimeout,
 	})
 }
 
-func (p *process) buildScheduler(log zerolog.Logger) (service, error) {
+func (p *process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error) {
 	return scheduler.New(scheduler.Config{
-		JetStream: p.bus.JetStream(), Firings: p.bus, Log: log, DrainTimeout: p.settings.DrainTimeout,
+		JetStream: b.JetStream(), Firings: b, Log: log, DrainTimeout: p.settings.DrainTimeout,
 	})
 }
 
-func (p *process) buildAuth(ctx context.Context, log zerolog.Logger) (service, error) {
+func (p *process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
 	key, err := p.apiKey()
 	if err != nil {
 		return nil, err
 	}
-	keys, err := p.openKeys(ctx)
+	keys, err := p.openKeys(ctx, b)
 	if err != nil {
 		return nil, err
 	}
 	return auth.New(auth.Config{
-		Conn: p.bus.Conn(), JetStream: p.bus.JetStream(), Providers: p.registry,
+		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry,
 		Keys: keys, APIKey: key, Log: log,
 	})
 }
 
 // openKeys opens the encryption keys of the credentials.
-func (p *process) openKeys(ctx context.Context) (*auth.Keys, error) {
-	bucket, err := p.bus.JetStream().KeyValue(ctx, bus.BucketKeys)
+func (p *process) openKeys(ctx context.Context, b *bus.Bus) (*auth.Keys, error) {
+	bucket, err := b.JetStream().KeyValue(ctx, bus.BucketKeys)
 	if err != nil {
 		return nil, fmt.Errorf("opening bucket %s: %w", bus.BucketKeys, err)
 	}
-	connections, err := p.bus.JetStream().KeyValue(ctx, events.BucketConnections)
+	connections, err := b.JetStream().KeyValue(ctx, events.BucketConnections)
 	if err != nil {
 		return nil, fmt.Errorf("opening bucket %s: %w", events.BucketConnections, err)
 	}

@@ -143,11 +143,16 @@ func findFreePort(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// startNATS: natsd. Starts a NATS server and sets NATS_URL.
-func startNATS(ts *testscript.TestScript, _ bool, _ []string) {
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: ts.MkAbs("natsd"), NoSigs: true, NoLog: true,
-	})
+// startNATS: natsd [file]. Starts a NATS server, with the configuration of a
+// file, and sets NATS_URL.
+func startNATS(ts *testscript.TestScript, _ bool, args []string) {
+	opts := &server.Options{}
+	if len(args) > 0 {
+		ts.Check(opts.ProcessConfigFile(ts.MkAbs(args[0])))
+	}
+	opts.Host, opts.Port, opts.JetStream, opts.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, ts.MkAbs("natsd")
+	opts.NoSigs, opts.NoLog = true, true
+	srv, err := server.NewServer(opts)
 	ts.Check(err)
 	srv.Start()
 	ts.Defer(func() { srv.Shutdown(); srv.WaitForShutdown() })

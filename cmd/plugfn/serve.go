@@ -62,7 +62,7 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 	if err != nil {
 		return err
 	}
-	p.log.Info().Strs("services", wanted).Str("http", h.url()).Str("version", version).Msg("serving")
+	p.log.Info().Strs("services", wanted).Str("http", h.url()).Str("access", p.bus.Access()).Str("version", version).Msg("serving")
 	return h.run(ctx)
 }
 
@@ -79,7 +79,7 @@ type house struct {
 // nothing yet.
 func (p *process) assemble(ctx context.Context, roles []string) (*house, error) {
 	h := &house{process: p, mux: http.NewServeMux()}
-	checks := []check{{"bus", p.bus.Ready}}
+	checks := []check{{"bus", p.ready}}
 	for _, role := range roles {
 		s, err := p.build(ctx, role)
 		if err != nil {

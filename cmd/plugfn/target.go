@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -67,6 +69,24 @@ func (t *target) httpURL() string {
 
 func (t *target) natsURL() string {
 	return firstOf(t.settings.NATSURL, t.found.NATSURL, defaultNATSURL)
+}
+
+// natsKey is the nkey to connect with: what is set, else that of the `plugfn
+// dev` of this directory, for its own server only.
+func (t *target) natsKey() string {
+	if t.settings.NATSNKey != "" || t.settings.NATSCreds != "" || t.settings.NATSURL != "" {
+		return t.settings.NATSNKey
+	}
+	return t.found.AdminKey
+}
+
+// roleKey is the admin's seed file where path is a directory of role keys, else
+// path.
+func roleKey(path string) string {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return filepath.Join(path, string(bus.RoleAdmin)+".nk")
+	}
+	return path
 }
 
 func firstOf(texts ...string) string {
@@ -127,7 +147,7 @@ func (t *target) connect() (*nats.Conn, error) {
 	if f := t.settings.NATSCreds; f != "" {
 		options = append(options, nats.UserCredentials(f))
 	}
-	if f := t.settings.NATSNKey; f != "" {
+	if f := roleKey(t.natsKey()); f != "" {
 		nkey, err := nats.NkeyOptionFromSeed(f)
 		if err != nil {
 			return nil, &failure{exit: exitUsage, what: "the nkey seed cannot be read", cause: err, fix: "see PLUGFN_NATS_NKEY"}
@@ -139,7 +159,7 @@ func (t *target) connect() (*nats.Conn, error) {
 	case err == nil:
 		return conn, nil
 	case errors.Is(err, nats.ErrAuthorization):
-		return nil, &failure{exit: exitUnauthorized, what: "the NATS server does not let us in", cause: err, fix: "set PLUGFN_NATS_CREDS"}
+		return nil, &failure{exit: exitUnauthorized, what: "the NATS server does not let us in", cause: err, fix: "set PLUGFN_NATS_NKEY to the admin's key (nkeys/admin.nk in the data directory of the server), or PLUGFN_NATS_CREDS"}
 	default:
 		return nil, &failure{exit: exitUnreachable, what: "no NATS server can be reached at " + hosts(t.natsURL()), cause: err, fix: startFix}
 	}

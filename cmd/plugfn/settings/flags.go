@@ -14,6 +14,9 @@ func AddFlags(flags *pflag.FlagSet, scope Scope) {
 			continue
 		}
 		flags.String(v.Flag, "", v.flagHelp())
+		if v.Switch {
+			flags.Lookup(v.Flag).NoOptDefVal = "true"
+		}
 	}
 }
 

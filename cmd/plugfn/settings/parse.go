@@ -65,6 +65,17 @@ func link(field func(*Settings) *string) func(*Settings, string) error {
 	}
 }
 
+func yesNo(field func(*Settings) *bool) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		yes, err := strconv.ParseBool(v)
+		if err != nil {
+			return errors.New("must be true or false")
+		}
+		*field(s) = yes
+		return nil
+	}
+}
+
 func count(field func(*Settings) *int) func(*Settings, string) error {
 	const most = 1_000_000
 	return func(s *Settings, v string) error {

@@ -24,7 +24,8 @@ type Settings struct {
 	NATSAddr       string
 	NATSURL        string // "": not set
 	NATSCreds      string
-	NATSNKey       string
+	NATSNKey       string // a seed file, or a directory with one for each role
+	NATSSecure     bool
 	Durability     bus.Durability
 	StreamMaxBytes int64
 

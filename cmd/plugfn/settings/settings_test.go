@@ -64,6 +64,7 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 		"PLUGFN_DURABILITY": "ha", "PLUGFN_STREAM_MAX_BYTES": "3GiB", "PLUGFN_API_KEY": "0123456789abcdef",
 		"PLUGFN_LOG_LEVEL": "debug", "PLUGFN_LOG_FORMAT": "json", "PLUGFN_INGRESS_MAX_BYTES": "1048576",
 		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_DRAIN_TIMEOUT": "90s",
+		"PLUGFN_NATS_SECURE": "true",
 	}
 	var environ []string
 	var file strings.Builder

@@ -29,6 +29,7 @@ type Variable struct {
 	Help    string
 	Scope   Scope
 	Secret  bool // never shown; may be given as a file, see FileSuffix
+	Switch  bool // the flag alone means true
 
 	set func(*Settings, string) error // reads a value that is not empty
 }
@@ -76,7 +77,11 @@ func Table() []Variable {
 		},
 		{
 			Name: "PLUGFN_NATS_NKEY", Key: "nats.nkey", Flag: "nats-nkey", Scope: Server | Bus,
-			Help: "path of a NATS nkey seed file", set: text(func(s *Settings) *string { return &s.NATSNKey }),
+			Help: "path of a NATS nkey seed file, or of a directory with <role>.nk for each role", set: text(func(s *Settings) *string { return &s.NATSNKey }),
+		},
+		{
+			Name: "PLUGFN_NATS_SECURE", Key: "nats.secure", Flag: "nats-secure", Default: "false", Scope: Server, Switch: true,
+			Help: "whether the embedded NATS server asks for a key; those of the roles are made in nkeys of the data directory", set: yesNo(func(s *Settings) *bool { return &s.NATSSecure }),
 		},
 		{
 			Name: "PLUGFN_DURABILITY", Key: "durability", Flag: "durability", Default: "single", Scope: Server,
