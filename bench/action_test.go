@@ -53,6 +53,10 @@ func (token) Credential(context.Context, string, string, string) (providers.Cred
 	return providers.Credential{Auth: "token", Token: providers.NewSecret([]byte("t")), ConnectionID: "con_1", Version: 1}, nil
 }
 
+func (t token) Refused(ctx context.Context, user, provider string, refused providers.Credential) (providers.Credential, error) {
+	return refused, nil
+}
+
 func quickProvider(b *testing.B) string {
 	return serve(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

@@ -20,8 +20,8 @@ func (d *dev) banner() {
 	}
 	w("%s", align(rows))
 	w("  Ready in %s. In a second terminal:\n", bold.Render(fmt.Sprintf("%d ms", time.Since(d.started).Milliseconds())))
-	w("%s\n    %s\n%s\n", tip("plugfn trigger github issues.opened", "send a signed example delivery"), d.firstAction(),
-		tip(d.natsCommand(), "any NATS client can listen"))
+	w("%s\n    %s\n%s\n%s\n", tip("plugfn trigger github issues.opened", "send a signed example delivery"), d.firstAction(),
+		tip("plugfn connect github --user u1", "connect an account in the browser"), tip(d.natsCommand(), "any NATS client can listen"))
 	w("%s", faint(strings.TrimRight(feedLine("TIME", "NAME", "ID", "RESULT"), " ")))
 }
 
@@ -30,7 +30,7 @@ func tip(command, what string) string { return fmt.Sprintf("    %-38s  %s", comm
 // firstAction is the command that runs an action, or what is needed before.
 func (d *dev) firstAction() string {
 	if len(d.sandboxed) == 0 {
-		return "plugfn connection create github --user u1 --token-file FILE"
+		return "plugfn app set github --client-id ID"
 	}
 	return "plugfn action run slack.chat.postMessage --user " + demoUser + " --param channel='#demo' --param text=hi"
 }

@@ -32,6 +32,10 @@ func (d *dev) playProviders(ctx context.Context, p *process) (stop func() error,
 	d.sandboxURL = "http://" + l.Addr().String()
 	for name := range played {
 		app := d.apps[name]
+		app.AuthBaseURL = sandbox.BaseURL(d.sandboxURL, name)
+		if app.ClientID == "" { // the sandbox takes any
+			app.ClientID, app.ClientSecret = "plugfn-dev", providers.NewSecret([]byte("plugfn-dev"))
+		}
 		app.BaseURL = sandbox.BaseURL(d.sandboxURL, name)
 		d.apps[name] = app
 	}

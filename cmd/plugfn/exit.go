@@ -36,7 +36,7 @@ func exitMeanings() []exitMeaning {
 		{exitOK, "done"},
 		{exitFailure, "failed for a reason without a number of its own"},
 		{exitUsage, "wrong usage, settings or parameters"},
-		{exitNotFound, "no such provider, action, event or connection"},
+		{exitNotFound, "no such provider, action, event, connection or key"},
 		{exitUnauthorized, "not authorised: by PlugFn, or the connection by the provider"},
 		{exitConflict, "in conflict with what is there; several connections fit"},
 		{exitProvider, "the action failed at the provider, or its outcome is unknown"},

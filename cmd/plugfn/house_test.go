@@ -31,8 +31,8 @@ func newHouse(t *testing.T, services ...service) *house {
 		t.Fatal(err)
 	}
 	h := &house{
-		process:  &process{settings: &settings.Settings{DrainTimeout: patience}, log: zerolog.Nop()},
-		listener: l, mux: http.NewServeMux(), health: newHealth(), services: services,
+		process: &process{settings: &settings.Settings{DrainTimeout: patience}, log: zerolog.Nop(), listener: l},
+		mux:     http.NewServeMux(), health: newHealth(), services: services,
 	}
 	h.health.mount(h.mux)
 	return h

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -23,6 +24,7 @@ type process struct {
 	bus      *bus.Bus            // as admin
 	guests   []*bus.Bus          // the connections of the services, on the same server
 	registry *providers.Registry // set by register
+	listener net.Listener        // of HTTP; set by assemble
 }
 
 // openProcess reads the packs and opens the bus. Whoever calls it closes the

@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
-	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/auth"
 	"github.com/plugfn/plugfn/services/executor"
@@ -59,10 +59,27 @@ func (p *process) build(ctx context.Context, role string) (service, error) {
 }
 
 func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) {
-	return ingress.New(ingress.Config{
-		JetStream: b.JetStream(), Providers: p.registry, Log: log,
+	secrets, err := auth.NewWebhookSecrets(auth.WebhookSecretsConfig{Conn: b.Conn(), JetStream: b.JetStream(), Log: log})
+	if err != nil {
+		return nil, err
+	}
+	s, err := ingress.New(ingress.Config{
+		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
 	})
+	return &receiving{s, secrets}, err
+}
+
+// receiving is an ingress with the client that follows stored webhook secrets
+// for it.
+type receiving struct {
+	*ingress.Service
+	secrets *auth.WebhookSecrets
+}
+
+// Run ends when the ingress does.
+func (r *receiving) Run(ctx context.Context) error {
+	return runGroup(ctx, r.Service.Run, r.secrets.Run)
 }
 
 func (p *process) buildExecutor(b *bus.Bus, log zerolog.Logger) (service, error) {
@@ -70,11 +87,23 @@ func (p *process) buildExecutor(b *bus.Bus, log zerolog.Logger) (service, error)
 	if err != nil {
 		return nil, err
 	}
-	return executor.New(executor.Config{
+	s, err := executor.New(executor.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry,
 		Credentials: credentials, Parking: b, Log: log,
 		MaxInFlight: p.settings.ExecutorMaxInFlight, DrainTimeout: p.settings.DrainTimeout,
 	})
+	return &executing{s, credentials}, err
+}
+
+// executing is an executor with the client that remembers credentials for it.
+type executing struct {
+	*executor.Service
+	credentials *auth.Client
+}
+
+// Run ends when the executor does.
+func (e *executing) Run(ctx context.Context) error {
+	return runGroup(ctx, e.Service.Run, e.credentials.Run)
 }
 
 func (p *process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error) {
@@ -93,37 +122,23 @@ func (p *process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger)
 		return nil, err
 	}
 	return auth.New(auth.Config{
-		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry,
-		Keys: keys, APIKey: key, Log: log,
+		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Providers: p.registry,
+		Keys: keys, APIKey: key, Log: log, SpillDir: filepath.Join(p.settings.DataDir, "unkept"),
+		PublicURL: p.publicURL(), ReturnTo: p.settings.ReturnTo,
 	})
 }
 
-// openKeys opens the encryption keys of the credentials.
-func (p *process) openKeys(ctx context.Context, b *bus.Bus) (*auth.Keys, error) {
-	bucket, err := b.JetStream().KeyValue(ctx, bus.BucketKeys)
-	if err != nil {
-		return nil, fmt.Errorf("opening bucket %s: %w", bus.BucketKeys, err)
+// publicURL is where browsers reach this process: as the operator has set it, or
+// as they do on this computer. "": that is not known.
+func (p *process) publicURL() string {
+	if p.settings.PublicURL != "" || p.listener == nil {
+		return p.settings.PublicURL
 	}
-	connections, err := b.JetStream().KeyValue(ctx, events.BucketConnections)
-	if err != nil {
-		return nil, fmt.Errorf("opening bucket %s: %w", events.BucketConnections, err)
+	addr, ok := p.listener.Addr().(*net.TCPAddr)
+	if !ok || !addr.IP.IsLoopback() {
+		return ""
 	}
-	path := p.keysetFile()
-	keys, created, err := auth.OpenKeys(ctx, auth.KeysConfig{Path: path, Bucket: bucket, Connections: connections})
-	if err != nil {
-		return nil, &failure{exit: exitFailure, what: "the encryption key does not open", cause: err}
-	}
-	if created {
-		p.log.Warn().Str("path", path).Msg("encryption key made: keep a copy of it, without it credentials are lost")
-	}
-	return keys, nil
-}
-
-func (p *process) keysetFile() string {
-	if p.settings.KeysetFile != "" {
-		return p.settings.KeysetFile
-	}
-	return filepath.Join(p.settings.DataDir, "keyset.json")
+	return "http://" + addr.String()
 }
 
 // apiKeyFile is where a key is made when the operator has set none.

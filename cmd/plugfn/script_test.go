@@ -7,7 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -44,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"freeport": findFreePort,
 			"natsd":    startNATS,
 			"sandbox":  startSandbox,
+			"consent":  giveConsent,
 		},
 	})
 }
@@ -171,4 +175,31 @@ func startSandbox(ts *testscript.TestScript, _ bool, _ []string) {
 	srv := httptest.NewServer(box.Handler())
 	ts.Defer(srv.Close)
 	ts.Setenv("SANDBOX_URL", srv.URL)
+}
+
+// giveConsent: consent <file> <0|1>. Waits for the last link that a program
+// writes to a file, opens it as a browser without JavaScript does, allows or
+// refuses there, and prints the page where that ends.
+func giveConsent(ts *testscript.TestScript, _ bool, args []string) {
+	link := ""
+	ts.Check(eventually("a link in "+args[0], func() bool {
+		text, _ := os.ReadFile(ts.MkAbs(args[0])) // not there yet
+		for word := range strings.FieldsSeq(string(text)) {
+			if strings.HasPrefix(word, "http://") {
+				link = word
+			}
+		}
+		return strings.Contains(string(text), "Waiting")
+	}))
+	u, err := url.Parse(link)
+	ts.Check(err)
+	u.RawQuery += "&approve=" + args[1]
+	jar, err := cookiejar.New(nil)
+	ts.Check(err)
+	browser := &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := browser.Get(u.String())
+	ts.Check(err)
+	defer answer.Body.Close()
+	_, err = io.Copy(ts.Stdout(), answer.Body)
+	ts.Check(err)
 }

@@ -69,16 +69,23 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 // house is the services of one process behind one HTTP server.
 type house struct {
 	*process
-	listener net.Listener
 	mux      *http.ServeMux
 	health   *health
 	services []service
 }
 
-// assemble builds the services of some roles and opens the port. It serves
+// assemble opens the port and builds the services of some roles. It serves
 // nothing yet.
-func (p *process) assemble(ctx context.Context, roles []string) (*house, error) {
-	h := &house{process: p, mux: http.NewServeMux()}
+func (p *process) assemble(ctx context.Context, roles []string) (h *house, err error) {
+	if p.listener, err = listen(ctx, p.settings.HTTPAddr); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.listener.Close())
+		}
+	}()
+	h = &house{process: p, mux: http.NewServeMux()}
 	checks := []check{{"bus", p.ready}}
 	for _, role := range roles {
 		s, err := p.build(ctx, role)
@@ -93,9 +100,7 @@ func (p *process) assemble(ctx context.Context, roles []string) (*house, error) 
 	}
 	h.health = newHealth(checks...)
 	h.health.mount(h.mux)
-	var err error
-	h.listener, err = listen(ctx, p.settings.HTTPAddr)
-	return h, err
+	return h, nil
 }
 
 // readiness says whether a service takes work: by itself, or for those that

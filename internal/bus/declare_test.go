@@ -62,10 +62,14 @@ func TestDeclaredShapes(t *testing.T) {
 		"PLUGFN_EVENTS":         {[]string{"plugfn.event.>", "plugfn.connection.>"}, 7 * day, gib, true, -1, 15 * minute, false, true, true},
 		"PLUGFN_RUNS":           {[]string{"plugfn.run.>"}, 7 * day, gib, true, -1, 15 * minute, false, true, false},
 		"PLUGFN_DEAD":           {[]string{"plugfn.dead.>"}, 30 * day, gib, true, -1, 15 * minute, false, true, false},
+		"PLUGFN_AUDIT":          {[]string{"plugfn.audit.>"}, 90 * day, gib, true, 20, 15 * minute, false, true, false},
 		"PLUGFN_LATER":          {[]string{"plugfn.later.>", "plugfn.due.>"}, 0, -1, false, -1, 15 * minute, true, false, false},
 		"KV_PLUGFN_CONNECTIONS": {[]string{"$KV.PLUGFN_CONNECTIONS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_JOURNAL":     {[]string{"$KV.PLUGFN_JOURNAL.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_KEYS":        {[]string{"$KV.PLUGFN_KEYS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_APPS":        {[]string{"$KV.PLUGFN_APPS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_REVOCATIONS": {[]string{"$KV.PLUGFN_REVOCATIONS.>"}, 25 * time.Hour, 64 << 20, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_STATES":      {[]string{"$KV.PLUGFN_STATES.>"}, time.Hour, 128 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_USERS":       {[]string{"$KV.PLUGFN_USERS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
 	}
 	if d := cmp.Diff(want, shapes(t, b)); d != "" {
@@ -76,7 +80,7 @@ func TestDeclaredShapes(t *testing.T) {
 // TestBuckets uses each bucket through the key-value client, as services do.
 func TestBuckets(t *testing.T) {
 	b := bustest.New(t)
-	for _, name := range []string{events.BucketConnections, bus.BucketJournal, bus.BucketKeys, bus.BucketUsers} {
+	for _, name := range []string{events.BucketConnections, bus.BucketJournal, bus.BucketKeys, bus.BucketApps, bus.BucketStates, bus.BucketRevocations, bus.BucketUsers} {
 		kv, err := b.JetStream().KeyValue(t.Context(), name)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -93,6 +97,20 @@ func TestBuckets(t *testing.T) {
 		}
 		if err := kv.Purge(t.Context(), "u1.github.c1"); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestStatesExpire: only a bucket that is declared so takes a time to live.
+func TestStatesExpire(t *testing.T) {
+	b := bustest.New(t)
+	for name, takes := range map[string]bool{bus.BucketStates: true, bus.BucketApps: false} {
+		kv, err := b.JetStream().KeyValue(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kv.Create(t.Context(), "k", nil, jetstream.KeyTTL(time.Minute)); (err == nil) != takes {
+			t.Errorf("%s: a key that expires: %v", name, err)
 		}
 	}
 }

@@ -86,6 +86,8 @@ func targetPrefix(kind string) (prefix string, ok bool) {
 		return events.PrefixAction, true
 	case KindRun:
 		return events.PrefixRun, true
+	case KindConnection:
+		return events.PrefixConnection, true
 	default:
 		return "", false
 	}
@@ -96,7 +98,7 @@ func targetPrefix(kind string) (prefix string, ok bool) {
 func checkTarget(kind, user, target string) error {
 	prefix, ok := targetPrefix(kind)
 	if !ok {
-		return fmt.Errorf("%q: kind %q is neither %s nor %s", target, kind, KindAction, KindRun)
+		return fmt.Errorf("%q: kind %q is none of %s, %s and %s", target, kind, KindAction, KindRun, KindConnection)
 	}
 	own := prefix + user + "."
 	if !strings.HasPrefix(target, own) {

@@ -29,8 +29,10 @@ func TestDueRefuses(t *testing.T) {
 		"target of all":      {subject, schedule, "plugfn.action.u1.>", "not a token"},
 		"target of no kind":  {subject, schedule, "plugfn.svc.auth.token", "must start with plugfn.action.u1."},
 		"no target":          {subject, schedule, "", "Plugfn-Target"},
-		"unknown kind":       {"plugfn.due.event.u1", "plugfn.later.event.u1.a", "plugfn.event.u1.github.push", "neither action nor run"},
+		"unknown kind":       {"plugfn.due.event.u1", "plugfn.later.event.u1.a", "plugfn.event.u1.github.push", "none of action, run and connection"},
 		"run":                {"plugfn.due.run.u1", "plugfn.later.run.u1.a", "plugfn.run.u1.flow.wake", ""},
+		"connection":         {"plugfn.due.connection.u1", "plugfn.later.connection.u1.a", "plugfn.connection.u1.github.due", ""},
+		"connection of all":  {"plugfn.due.connection.u1", "plugfn.later.connection.u1.a", "plugfn.connection.u2.github.due", "must start with plugfn.connection.u1."},
 		"run for an action":  {"plugfn.due.run.u1", "plugfn.later.run.u1.a", target, "must start with plugfn.run.u1."},
 		"everything missing": {"", "", "", "Nats-Scheduler"},
 	} {

@@ -94,10 +94,15 @@ func (g *grants) get(bucket string) { g.find(bucketPrefix+bucket, "$KV."+bucket+
 
 // watch lets the role list a bucket and follow its changes.
 func (g *grants) watch(bucket string) {
-	stream := bucketPrefix + bucket
+	g.follow(bucketPrefix+bucket, "$KV."+bucket+".>")
+}
+
+// follow lets the role read a stream from any place, without a durable consumer.
+func (g *grants) follow(stream, subjects string) {
 	g.need(stream)
 	g.publish(
-		api+"CONSUMER.CREATE."+stream+".*.$KV."+bucket+".>",
+		api+"CONSUMER.CREATE."+stream+".*."+subjects,
+		api+"CONSUMER.MSG.NEXT."+stream+".*",
 		api+"CONSUMER.DELETE."+stream+".*",
 		"$JS.FC."+stream+".>", // what the server slows a fast watch down with
 		"$JS.FC.*.*."+stream+".>",

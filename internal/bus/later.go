@@ -20,6 +20,9 @@ import (
 const (
 	KindAction = "action" // an action request, to plugfn.action.<user>.…
 	KindRun    = "run"    // a workflow run, to plugfn.run.<user>.…
+	// KindConnection is a job of the auth service for a connection, to
+	// plugfn.connection.<user>.…
+	KindConnection = "connection"
 )
 
 // HeaderTarget holds the real target of a parked message.
@@ -45,7 +48,7 @@ const (
 // Later is a message that the server holds back and hands out when it is due:
 // once at a time, or again and again. Exactly one of At, Every and Cron is set.
 type Later struct {
-	Kind string // KindAction or KindRun
+	Kind string // KindAction, KindRun or KindConnection
 	User string // as the application calls him, not escaped
 	// ID is unique among the user's parked messages of this kind: parking
 	// again under the same one replaces what was parked.

@@ -56,10 +56,15 @@ func (r Role) inbox() string { return inboxPrefix + string(r) }
 const (
 	microExecutor = "plugfn-executor"
 	microAuth     = "plugfn-auth"
+	microWebhooks = "plugfn-auth-webhooks"
 )
 
-// subjectToken is where credentials are asked for.
-const subjectToken = events.PrefixService + "auth.token"
+const (
+	// subjectToken is where credentials are asked for, subjectWebhooks where
+	// webhook secrets are.
+	subjectToken    = events.PrefixService + "auth.token"
+	subjectWebhooks = events.PrefixService + "auth.webhooks"
+)
 
 // grants is the one table of who does what on the bus. A service that starts to
 // use a stream, a bucket or a subject gets its line here.
@@ -70,6 +75,8 @@ func (r Role) grants() *grants {
 		g.store(events.StreamEvents, events.PrefixEvent+">")
 		g.store(events.StreamDead, events.PrefixDead+"event.>")
 		g.watch(events.BucketConnections)
+		g.watch(BucketApps) // when a webhook secret changes
+		g.publish(subjectWebhooks)
 	case RoleExecutor:
 		g.consume(events.StreamActions, "executor", events.PrefixAction+">")
 		g.store(events.StreamActions, events.PrefixAction+">") // calls
@@ -81,21 +88,33 @@ func (r Role) grants() *grants {
 		g.put(BucketJournal)
 		g.serve(microExecutor, events.PrefixCall+">")
 		g.publish(subjectToken)
+		g.subscribe(events.PrefixConnection + "*.*.*")         // what is cached of a connection is not good any more
 		g.publish(events.InboxPrefix+".>", serverReplies+".>") // results, to who called
 	case RoleAuth:
 		g.store(events.StreamEvents, events.PrefixConnection+">")
 		g.watch(events.BucketConnections)
 		g.get(events.BucketConnections)
 		g.put(events.BucketConnections)
-		g.get(BucketKeys)
-		g.put(BucketKeys)
+		g.consume(events.StreamEvents, "auth-due", events.PrefixConnection+"*.*.due")
+		for _, bucket := range []string{BucketKeys, BucketApps, BucketStates, BucketRevocations} {
+			g.get(bucket)
+			g.put(bucket)
+			g.watch(bucket)
+		}
+		g.store(events.StreamAudit, events.PrefixAudit+">")
+		g.find(events.StreamAudit, events.PrefixAudit+">")
+		g.follow(events.StreamAudit, events.PrefixAudit+">")
+		g.store(events.StreamLater, events.PrefixLater+KindConnection+".>")
+		g.remove(events.StreamLater) // Unpark
 		g.serve(microAuth, subjectToken)
-		g.publish(RoleExecutor.inbox() + ".>") // credentials, sealed
+		g.serve(microWebhooks, subjectWebhooks)
+		g.publish(RoleExecutor.inbox()+".>", RoleIngress.inbox()+".>") // credentials and webhook secrets, sealed
 	case RoleScheduler:
 		g.consume(events.StreamLater, "mover", events.PrefixDue+">")
 		g.store(events.StreamLater, events.PrefixLater+">") // Park
 		g.remove(events.StreamLater)                        // Unpark, Moved
 		g.store(events.StreamActions, events.PrefixAction+">")
+		g.store(events.StreamEvents, events.PrefixConnection+"*.*.due")
 		g.store(events.StreamRuns, events.PrefixRun+">")
 		g.store(events.StreamDead, events.PrefixDead+"action.>", events.PrefixDead+"run.>")
 	default:
@@ -110,7 +129,7 @@ func (r Role) grants() *grants {
 func (g *grants) administer() {
 	for _, prefix := range []string{
 		events.PrefixAction, events.PrefixCall, events.PrefixResult, events.PrefixEvent, events.PrefixConnection,
-		events.PrefixRun, events.PrefixDead, events.PrefixLater, events.PrefixDue, "$KV.",
+		events.PrefixRun, events.PrefixDead, events.PrefixAudit, events.PrefixLater, events.PrefixDue, "$KV.",
 	} {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")

@@ -16,6 +16,14 @@ const (
 	BucketJournal = "PLUGFN_JOURNAL"
 	// BucketKeys keeps what proves that the encryption keys are the right ones.
 	BucketKeys = "PLUGFN_KEYS"
+	// BucketApps keeps the operator's OAuth clients, their secrets encrypted.
+	BucketApps = "PLUGFN_APPS"
+	// BucketStates keeps attempts to connect an account while they last: an
+	// hour at most, or as long as the message says that holds one.
+	BucketStates = "PLUGFN_STATES"
+	// BucketRevocations keeps the encrypted credentials of deleted connections
+	// until their providers have taken them back, for a day at most.
+	BucketRevocations = "PLUGFN_REVOCATIONS"
 	// BucketUsers keeps the public keys of applications, by user.
 	BucketUsers = "PLUGFN_USERS"
 )
@@ -29,7 +37,20 @@ const (
 	bucketWindow = 2 * time.Minute
 	keysMaxBytes = 1 << 20
 
-	usersMaxBytes = 64 << 20 // some hundred thousand users
+	// statesMaxBytes is room for some 50,000 attempts within the hour. Whoever
+	// may start them cannot fill the store beyond.
+	statesAge      = time.Hour
+	statesMaxBytes = 128 << 20
+	appsMaxBytes   = 64 << 20
+
+	// The audit remembers the last of each thing that was done with each
+	// connection, so that frequent uses do not push out rare changes.
+	auditAge  = 90 * day
+	auditEach = 20
+
+	revocationsAge      = day + time.Hour // the last attempt is after a day
+	revocationsMaxBytes = 64 << 20
+	usersMaxBytes       = 64 << 20 // some hundred thousand users
 )
 
 // declaration is one row of the table of what PlugFn keeps on the bus.
@@ -38,7 +59,9 @@ type declaration struct {
 	subjects  []string      // empty: a key-value bucket
 	age       time.Duration // 0: for ever
 	bytes     int64         // 0: as configured
+	each      int64         // of one subject; 0: all
 	batches   bool          // takes atomic batches
+	expires   bool          // a message may say for itself how long it is kept
 	schedules bool
 }
 
@@ -46,13 +69,17 @@ func declarations() []declaration {
 	return []declaration{
 		{name: events.StreamActions, subjects: []string{events.PrefixAction + ">"}, age: 7 * day, batches: true},
 		{name: events.StreamResults, subjects: []string{events.PrefixResult + ">"}, age: 7 * day, batches: true},
-		{name: events.StreamEvents, subjects: []string{events.PrefixEvent + ">", events.PrefixConnection + ">"}, age: 7 * day, batches: true},
+		{name: events.StreamEvents, subjects: []string{events.PrefixEvent + ">", events.PrefixConnection + ">"}, age: 7 * day, batches: true, expires: true},
 		{name: events.StreamRuns, subjects: []string{events.PrefixRun + ">"}, age: 7 * day},
 		{name: events.StreamDead, subjects: []string{events.PrefixDead + ">"}, age: 30 * day},
+		{name: events.StreamAudit, subjects: []string{events.PrefixAudit + ">"}, age: auditAge, each: auditEach},
 		{name: events.StreamLater, subjects: []string{events.PrefixLater + ">", events.PrefixDue + ">"}, schedules: true},
 		{name: events.BucketConnections},
 		{name: BucketJournal, age: 8 * day},
 		{name: BucketKeys, bytes: keysMaxBytes},
+		{name: BucketRevocations, age: revocationsAge, bytes: revocationsMaxBytes},
+		{name: BucketApps, bytes: appsMaxBytes},
+		{name: BucketStates, age: statesAge, bytes: statesMaxBytes, expires: true},
 		{name: BucketUsers, bytes: usersMaxBytes},
 	}
 }
@@ -81,13 +108,14 @@ func (d declaration) config(replicas int, maxBytes int64) jetstream.StreamConfig
 		MaxAge:             d.age,
 		MaxBytes:           maxBytes,
 		MaxMsgs:            -1,
-		MaxMsgsPerSubject:  -1,
+		MaxMsgsPerSubject:  d.perSubject(),
 		MaxMsgSize:         -1,
 		MaxConsumers:       -1,
 		Discard:            jetstream.DiscardNew, // a full stream refuses; it never forgets what it acknowledged
 		Duplicates:         dedupeWindow,
 		AllowDirect:        true,
 		AllowAtomicPublish: d.batches,
+		AllowMsgTTL:        d.expires,
 		Compression:        jetstream.S2Compression, // of full blocks only, behind the writer's back
 	}
 	switch {
@@ -97,6 +125,13 @@ func (d declaration) config(replicas int, maxBytes int64) jetstream.StreamConfig
 		asSchedules(&cfg)
 	}
 	return cfg
+}
+
+func (d declaration) perSubject() int64 {
+	if d.each == 0 {
+		return -1
+	}
+	return d.each
 }
 
 // asBucket gives a stream the layout that every NATS client reads as a

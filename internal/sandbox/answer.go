@@ -43,7 +43,9 @@ func (a *answer) write(w http.ResponseWriter) {
 	// Answers repeat what a caller sent: a browser that is led here must not
 	// take that for a page.
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	if w.Header().Get("Content-Security-Policy") == "" {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	}
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) //nolint:gosec // see above; it fails only when nobody listens, or where the status has no body
 }

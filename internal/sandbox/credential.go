@@ -38,8 +38,9 @@ func around(template string) (prefix, suffix, inside string) {
 	return prefix, inside[end+len("}}"):], inside[:end]
 }
 
-// in reports whether r bears a credential, whichever it is.
-func (b bearer) in(r *http.Request) bool {
+// in returns the credential that r bears, whichever it is. It reports false when
+// there is none.
+func (b bearer) in(r *http.Request) (credential string, ok bool) {
 	var value string
 	switch {
 	case b.header != "":
@@ -47,7 +48,10 @@ func (b bearer) in(r *http.Request) bool {
 	case b.query != "":
 		value = r.URL.Query().Get(b.query)
 	default:
-		return true
+		return "", true
 	}
-	return len(value) > len(b.prefix)+len(b.suffix) && strings.HasPrefix(value, b.prefix) && strings.HasSuffix(value, b.suffix)
+	if len(value) <= len(b.prefix)+len(b.suffix) || !strings.HasPrefix(value, b.prefix) || !strings.HasSuffix(value, b.suffix) {
+		return "", false
+	}
+	return value[len(b.prefix) : len(value)-len(b.suffix)], true
 }

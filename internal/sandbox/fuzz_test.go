@@ -25,10 +25,15 @@ func FuzzHandler(f *testing.F) {
 		"", "*", "/", "//", "/github", "/github/repos/o/r/issues", "/github/repos/%2e%2e/r/issues", "/github/repos/%zz/r/issues",
 		"/github/repos/o/r/issues/-0", "/github/repos/o/r/issues/1e999999", "/slack/chat.postMessage", "/shop/orders", "/shop/orders/no.",
 		"/shop/orders/no.7", "/shop/codes/%ff", "/_calls", "/_calls/", "/../_calls", "/shop/\x00",
+		"/github/login/oauth/authorize", "/github/login/oauth/access_token", "/github/login/device/code", "/github/_device/oauth",
+		"/github/app/installations/1/access_tokens", "/github/user", "/slack/oauth.v2.access", "/slack/auth.revoke", "/slack/auth.test",
 	} {
 		f.Add("POST", path, "key=k-1-z&exact=[&page=%", "application/json", `{"channel":"c","text":"t","title":{"a":[]}}`)
 		f.Add("GET", path, "key=k-1-z", "application/x-www-form-urlencoded", "name=Tea&count=2&items=[[[")
 	}
+	f.Add("GET", "/github/login/oauth/authorize", "response_type=code&client_id=c&redirect_uri=http://a&code_challenge=x&code_challenge_method=S256&approve=1", "", "")
+	f.Add("POST", "/github/login/oauth/access_token", "", "application/x-www-form-urlencoded", "client_id=c&grant_type=refresh_token&refresh_token=sbx_rt_x_1")
+	f.Add("POST", "/slack/auth.revoke", "", "application/x-www-form-urlencoded", "token=sbx_at_x_1_1")
 	f.Add("PATCH", "/github/repos/o/r/issues/1", "", "application/json", strings.Repeat("[", 20_000))
 	f.Fuzz(func(t *testing.T, method, path, query, contentType, body string) {
 		u := &url.URL{Path: path, RawQuery: query}

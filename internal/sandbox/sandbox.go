@@ -34,10 +34,11 @@ type Sandbox struct {
 
 // provider is one pack, made ready to answer.
 type provider struct {
-	pack     *providers.Pack
-	bearers  []bearer
-	scenes   map[string]*scene // :: action → what happens in it
-	notFound *answer
+	pack      *providers.Pack
+	authority *authority
+	bearers   []bearer
+	scenes    map[string]*scene // :: action → what happens in it
+	notFound  *answer
 }
 
 // New reads the fixtures of all packs. A fixture that cannot be read is an
@@ -52,7 +53,7 @@ func New(cfg Config) (*Sandbox, error) {
 	s := &Sandbox{cfg: cfg, providers: map[string]*provider{}, calls: &ring{}}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(cfg.Packs)) {
-		p, err := newProvider(cfg.Packs[name])
+		p, err := newProvider(cfg.Packs[name], cfg.Now)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("sandbox: reading the fixtures of %s: %w", name, err))
 			continue
@@ -65,7 +66,7 @@ func New(cfg Config) (*Sandbox, error) {
 	return s, nil
 }
 
-func newProvider(pack *providers.Pack) (*provider, error) {
+func newProvider(pack *providers.Pack, now func() time.Time) (*provider, error) {
 	fixtures, err := pack.ActionFixtures()
 	if err != nil {
 		return nil, err
@@ -75,6 +76,15 @@ func newProvider(pack *providers.Pack) (*provider, error) {
 		bearers:  bearersOf(pack),
 		scenes:   make(map[string]*scene, len(pack.Actions)),
 		notFound: failure(fixtures, "", func(f providers.ActionFixture) bool { return f.Response.Status == http.StatusNotFound }),
+	}
+	account, err := accountOf(pack)
+	if err != nil {
+		return nil, err
+	}
+	p.authority = newAuthority(pack, account, now)
+	p.authority.authorised, p.authority.unauthorised = p.authorised, failure(fixtures, "", isRefusal)
+	if p.authority.unauthorised == nil {
+		p.authority.unauthorised = say(http.StatusUnauthorized, "the request bears no credential")
 	}
 	if p.notFound == nil {
 		p.notFound = say(http.StatusNotFound, "Not Found")

@@ -40,6 +40,9 @@ func (s *Sandbox) serve(w http.ResponseWriter, r *http.Request) {
 
 // act plays one request. It notes the action in call.
 func (p *provider) act(w http.ResponseWriter, r *http.Request, call *Call) *answer {
+	if a := p.authority.serve(w, r, call.Path); a != nil {
+		return a
+	}
 	action, ok := p.pack.Match(call.Method, call.Path)
 	if !ok {
 		return p.notFound
@@ -62,7 +65,7 @@ func (p *provider) act(w http.ResponseWriter, r *http.Request, call *Call) *answ
 
 func (p *provider) authorised(r *http.Request) bool {
 	for _, b := range p.bearers {
-		if b.in(r) {
+		if credential, ok := b.in(r); ok && !p.authority.isDead(credential) {
 			return true
 		}
 	}

@@ -19,6 +19,7 @@ const (
 	PrefixLater      = "plugfn.later."
 	PrefixDue        = "plugfn.due."
 	PrefixService    = "plugfn.svc."
+	PrefixAudit      = "plugfn.audit."
 )
 
 // The streams that keep what is published under those prefixes.
@@ -29,6 +30,7 @@ const (
 	StreamRuns    = "PLUGFN_RUNS"
 	StreamDead    = "PLUGFN_DEAD"
 	StreamLater   = "PLUGFN_LATER"
+	StreamAudit   = "PLUGFN_AUDIT"
 )
 
 const (
@@ -158,6 +160,17 @@ func ResultSubject(user, provider string, outcome Outcome, id string) string {
 // ConnectionSubject is where a change of a connection is announced.
 func ConnectionSubject(user, provider string, change Change) string {
 	return PrefixConnection + Token(user) + "." + Token(provider) + "." + Token(string(change))
+}
+
+// AuditSubject is where it is noted that something was done with a connection.
+// An empty what stands for anything, to subscribe.
+func AuditSubject(user, provider, connectionID, what string) string {
+	if what != "" {
+		what = Token(what)
+	} else {
+		what = "*"
+	}
+	return PrefixAudit + Token(user) + "." + Token(provider) + "." + Token(connectionID) + "." + what
 }
 
 // DeadSubject is where what was given up is kept. kind is "action", "event" or

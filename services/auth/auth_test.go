@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -23,7 +25,16 @@ import (
 
 const apiKey = "key-of-the-tests"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		if err := runChild(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // rig is a service on a bus of its own.
 type rig struct {
@@ -32,16 +43,19 @@ type rig struct {
 	keys KeysConfig
 	cfg  Config
 	log  *journal
+
+	connections, keysets jetstream.KeyValue // the buckets
 }
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{bus: bustest.New(t), log: &journal{}}
 	r.keys = KeysConfig{
-		Path:        filepath.Join(t.TempDir(), "keys", "keyset.json"),
-		Bucket:      bucket(t, r.bus, bus.BucketKeys),
-		Connections: bucket(t, r.bus, events.BucketConnections),
+		JetStream: r.bus.JetStream(),
+		Path:      filepath.Join(t.TempDir(), "keys", "keyset.json"),
+		Log:       zerolog.New(r.log),
 	}
+	r.connections, r.keysets = bucket(t, r.bus, events.BucketConnections), bucket(t, r.bus, bus.BucketKeys)
 	keys, created, err := OpenKeys(t.Context(), r.keys)
 	if err != nil || !created {
 		t.Fatalf("opening keys for the first time: created %v, %v", created, err)
@@ -49,6 +63,7 @@ func newRig(t testing.TB) *rig {
 	r.cfg = Config{
 		Conn:      r.bus.Conn(),
 		JetStream: r.bus.JetStream(),
+		Parking:   r.bus,
 		Providers: packs(t),
 		Keys:      keys,
 		APIKey:    providers.NewSecret([]byte(apiKey)),
@@ -58,7 +73,20 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.followConnections(t)
 	return r
+}
+
+// followConnections keeps the index of the service up to date, also while it does not run.
+func (r *rig) followConnections(t testing.TB) {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	followed := r.store // tests replace it
+	go func() { defer close(ended); followed.follow(ctx) }()
+	t.Cleanup(func() { stop(); <-ended })
+	if err := followed.index.wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // serve runs the service until the end of the test.
@@ -87,7 +115,7 @@ func (r *rig) serve(t testing.TB) {
 // connect keeps a connection of a user.
 func (r *rig) connect(t testing.TB, user, provider, token string) events.Connection {
 	t.Helper()
-	c, err := r.store.create(t.Context(), newConnection{UserID: user, Provider: provider, Token: secret(token)})
+	c, err := r.create(t.Context(), newConnection{UserID: user, Provider: provider, Token: secret(token)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +125,7 @@ func (r *rig) connect(t testing.TB, user, provider, token string) events.Connect
 // change rewrites the record of c.
 func (r *rig) change(t testing.TB, c events.Connection, edit func(*record)) {
 	t.Helper()
-	entry, err := r.keys.Connections.Get(t.Context(), recordKey(c))
+	entry, err := r.connections.Get(t.Context(), recordKey(c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,9 +143,24 @@ func (r *rig) change(t testing.TB, c events.Connection, edit func(*record)) {
 
 func (r *rig) overwrite(t testing.TB, c events.Connection, value []byte) {
 	t.Helper()
-	if _, err := r.keys.Connections.Put(t.Context(), recordKey(c), value); err != nil {
+	if _, err := r.connections.Put(t.Context(), recordKey(c), value); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// credential is what an executor would get.
+func (r *rig) credential(ctx context.Context, user, provider, connectionID string) (providers.Credential, error) {
+	_, in, err := r.handOut(ctx, &tokenRequest{UserID: user, Provider: provider, ConnectionID: connectionID}, nil)
+	if err != nil {
+		return providers.Credential{}, err
+	}
+	return in.credential(), nil
+}
+
+// delete disconnects and says only what went wrong.
+func (r *rig) delete(ctx context.Context, user, connectionID string) error {
+	_, err := r.disconnect(ctx, user, connectionID)
+	return err
 }
 
 // stored is all that the two buckets hold, byte for byte.

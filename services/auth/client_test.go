@@ -101,7 +101,7 @@ func TestClientRefusesWhatDoesNotBelongToItsRequest(t *testing.T) {
 	client, other := newClient(t, r), newClient(t, r)
 	grantFor := func(request tokenRequest) tokenReply {
 		t.Helper()
-		reply, err := r.grantToken(t.Context(), encode(t, request))
+		reply, err := r.grantToken(t.Context(), encode(t, request), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,7 @@ func (s *Service) guard(routes *http.ServeMux) http.Handler {
 			return
 		}
 		r.URL.RawQuery = parameters.Encode() // one reading of it, whoever parses it
-		routes.ServeHTTP(w, r)
+		routes.ServeHTTP(w, r.WithContext(actingAs(r.Context(), actorAPI)))
 	})
 }
 

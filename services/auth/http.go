@@ -9,14 +9,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
-	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 const (
-	pathConnections = "/v1/connections"
-	pathConnection  = "/v1/connections/{id}"
-	pathOpenAPI     = "/v1/openapi.json"
+	pathOpenAPI = "/v1/openapi.json"
 
 	maxBody     = 64 << 10
 	bodyTimeout = 10 * time.Second
@@ -24,43 +20,27 @@ const (
 )
 
 // Mount adds the HTTP routes of the service to mux. All of them want the API
-// key. Call it once per mux.
+// key, but for those that browsers are sent to. Call it once per mux.
 func (s *Service) Mount(mux *http.ServeMux) {
 	guarded := s.guard(s.routes())
 	mux.Handle(pathConnections, guarded)
 	mux.Handle(pathConnections+"/", guarded)
+	for _, path := range []string{pathSessions, pathFlows + "/", pathApps, pathApps + "/"} {
+		mux.Handle(path, guarded)
+	}
+	s.flows.mount(mux)
+	mux.Handle(pathKeys, guarded)
+	mux.Handle(pathKeys+"/", guarded)
 	mux.Handle(pathOpenAPI, guarded)
 }
 
 func (s *Service) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	api := humago.New(mux, apiConfig())
-	register(api, huma.Operation{
-		OperationID:   "create-connection",
-		Method:        http.MethodPost,
-		Path:          pathConnections,
-		Summary:       "Connect an account with an API token",
-		DefaultStatus: http.StatusCreated,
-	}, s.createConnection)
-	register(api, huma.Operation{
-		OperationID: "list-connections",
-		Method:      http.MethodGet,
-		Path:        pathConnections,
-		Summary:     "List connections",
-	}, s.listConnections)
-	register(api, huma.Operation{
-		OperationID: "get-connection",
-		Method:      http.MethodGet,
-		Path:        pathConnection,
-		Summary:     "Show a connection",
-	}, s.getConnection)
-	register(api, huma.Operation{
-		OperationID:   "delete-connection",
-		Method:        http.MethodDelete,
-		Path:          pathConnection,
-		Summary:       "Delete a connection and its credential",
-		DefaultStatus: http.StatusNoContent,
-	}, s.deleteConnection)
+	s.registerConnections(api)
+	s.registerFlows(api)
+	s.registerApps(api)
+	s.registerKeys(api)
 	mux.HandleFunc("GET "+pathOpenAPI, serveOpenAPI(api.OpenAPI()))
 	return mux
 }
@@ -113,78 +93,4 @@ func serveOpenAPI(doc *huma.OpenAPI) http.HandlerFunc {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(text) // the client went away
 	}
-}
-
-type createInput struct {
-	Body struct {
-		UserID   string `json:"user_id" doc:"Whose connection it is: an id of the application's own, at most 256 bytes." minLength:"1"`
-		Provider string `json:"provider" doc:"Name of the provider." example:"github"`
-		Token    string `json:"token" doc:"The API token, at most 8 KiB. It is stored encrypted and never given out." writeOnly:"true" minLength:"1"`
-		Auth     string `json:"auth,omitempty" doc:"Id of the provider's auth block; its first one if left out."`
-		Name     string `json:"name,omitempty" doc:"The user's own word for the connection." maxLength:"100"`
-		Account  string `json:"account,omitempty" doc:"The provider's id of the account. Deliveries of the account's webhooks become the user's events."`
-	}
-}
-
-type connectionOutput struct {
-	Body connection
-}
-
-func (s *Service) createConnection(ctx context.Context, in *createInput) (*connectionOutput, error) {
-	created, err := s.store.create(ctx, newConnection{
-		UserID:   in.Body.UserID,
-		Provider: in.Body.Provider,
-		Name:     in.Body.Name,
-		Account:  in.Body.Account,
-		Auth:     in.Body.Auth,
-		Token:    providers.NewSecret([]byte(in.Body.Token)),
-	})
-	if err != nil {
-		return nil, s.problem(ctx, err)
-	}
-	return &connectionOutput{Body: created}, nil
-}
-
-type listInput struct {
-	UserID   string `query:"user_id" doc:"Only this user's connections."`
-	Provider string `query:"provider" doc:"Only connections to this provider."`
-	Cursor   string `query:"cursor" doc:"next_cursor of the page before."`
-	Limit    int    `query:"limit" doc:"How many." minimum:"1" maximum:"200" default:"50"`
-}
-
-type listOutput struct {
-	Body struct {
-		Connections []connection `json:"connections" nullable:"false"`
-		NextCursor  string       `json:"next_cursor,omitempty" doc:"Cursor of the next page; absent on the last one."`
-	}
-}
-
-func (s *Service) listConnections(ctx context.Context, in *listInput) (*listOutput, error) {
-	items, next, err := s.store.list(ctx, query{user: in.UserID, provider: in.Provider, cursor: in.Cursor, limit: in.Limit})
-	if err != nil {
-		return nil, s.problem(ctx, err)
-	}
-	var out listOutput
-	out.Body.Connections, out.Body.NextCursor = items, next
-	return &out, nil
-}
-
-type oneInput struct {
-	ID     string `path:"id" doc:"Id of the connection."`
-	UserID string `query:"user_id" doc:"The user that it must belong to. Left out: any."`
-}
-
-func (s *Service) getConnection(ctx context.Context, in *oneInput) (*connectionOutput, error) {
-	found, err := s.store.get(ctx, in.UserID, in.ID)
-	if err != nil {
-		return nil, s.problem(ctx, err)
-	}
-	return &connectionOutput{Body: found}, nil
-}
-
-func (s *Service) deleteConnection(ctx context.Context, in *oneInput) (*struct{}, error) {
-	if err := s.store.delete(ctx, in.UserID, in.ID); err != nil {
-		return nil, s.problem(ctx, err)
-	}
-	return nil, nil
 }

@@ -117,7 +117,8 @@ func TestHTTPLifeOfAConnection(t *testing.T) {
 	if none := w.do(t, "GET", pathConnections+"?user_id=u2", ""); strings.TrimSpace(none.body) != `{"connections":[]}` {
 		t.Errorf("list of nobody: %s", none.body)
 	}
-	if gone := w.do(t, "DELETE", pathConnections+"/"+c.ID+"?user_id=u1", ""); gone.status != http.StatusNoContent || gone.body != "" {
+	gone := w.do(t, "DELETE", pathConnections+"/"+c.ID+"?user_id=u1", "")
+	if gone.status != http.StatusOK || parse[disconnected](t, gone.body) != (disconnected{Deleted: true}) {
 		t.Errorf("delete: %d %s", gone.status, gone.body)
 	}
 	if again := w.do(t, "DELETE", pathConnections+"/"+c.ID, ""); again.status != http.StatusNotFound {
@@ -130,9 +131,18 @@ func TestHTTPWrongUserIsLikeUnknown(t *testing.T) {
 	w := newWeb(t, r)
 	c := r.connect(t, "u1", "github", "ghp_canary")
 	unknown := strings.Replace(c.ID, "con_", "con-", 1)
-	for _, method := range []string{"GET", "DELETE"} {
-		wrong := w.do(t, method, pathConnections+"/"+c.ID+"?user_id=u2", "")
-		absent := w.do(t, method, pathConnections+"/"+unknown+"?user_id=u2", "")
+	for _, route := range [][3]string{
+		{"GET"},
+		{"DELETE"},
+		{"GET", "/audit"},
+		{"PATCH", "", `{"name":"mine"}`},
+		{"POST", "/refresh"},
+		{"POST", "/test"},
+		{"POST", "/reconnect", `{"token":"ghp_mine"}`},
+	} {
+		method := route[0] + " " + route[1]
+		wrong := w.do(t, route[0], pathConnections+"/"+c.ID+route[1]+"?user_id=u2", route[2])
+		absent := w.do(t, route[0], pathConnections+"/"+unknown+route[1]+"?user_id=u2", route[2])
 		if wrong.status != http.StatusNotFound || absent.status != http.StatusNotFound {
 			t.Errorf("%s: status %d and %d", method, wrong.status, absent.status)
 		}
@@ -143,8 +153,8 @@ func TestHTTPWrongUserIsLikeUnknown(t *testing.T) {
 			t.Errorf("%s: %s", method, diff)
 		}
 	}
-	if _, err := r.store.get(t.Context(), "u1", c.ID); err != nil {
-		t.Errorf("deleted by another user: %v", err)
+	if still, err := r.store.get(t.Context(), "u1", c.ID); err != nil || !cmp.Equal(still.Connection, c) {
+		t.Errorf("changed by another user: %+v, %v", still, err)
 	}
 }
 
@@ -157,6 +167,11 @@ func TestHTTPWantsTheKey(t *testing.T) {
 		{"POST", pathConnections},
 		{"GET", pathConnections + "/" + c.ID},
 		{"DELETE", pathConnections + "/" + c.ID},
+		{"PATCH", pathConnections + "/" + c.ID},
+		{"POST", pathConnections + "/" + c.ID + "/refresh"},
+		{"POST", pathConnections + "/" + c.ID + "/test"},
+		{"POST", pathConnections + "/" + c.ID + "/reconnect"},
+		{"GET", pathConnections + "/" + c.ID + "/audit"},
 		{"GET", pathOpenAPI},
 		{"PATCH", pathConnections},
 		{"GET", pathConnections + "/a/b"},
@@ -201,7 +216,7 @@ func TestHTTPRefuses(t *testing.T) {
 		{"array", "POST", pathConnections, `["ghp_canary"]`, 422, events.CodeInvalidParams, "expected object"},
 		{"string", "POST", pathConnections, `"ghp_canary"`, 422, events.CodeInvalidParams, "expected object"},
 		{"null", "POST", pathConnections, `null`, 422, events.CodeInvalidParams, "expected object"},
-		{"empty object", "POST", pathConnections, `{}`, 422, events.CodeInvalidParams, "property token to be present"},
+		{"empty object", "POST", pathConnections, `{}`, 422, events.CodeInvalidParams, "property provider to be present"},
 		{"unknown field", "POST", pathConnections, `{"user_id":"u1","provider":"github","token":"ghp_canary","tokne":"ghp_canary"}`, 422, events.CodeInvalidParams, "tokne: unexpected property"},
 		{"many unknown fields", "POST", pathConnections, `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1}`, 422, events.CodeInvalidParams, "unexpected property"},
 		{"token that is a number", "POST", pathConnections, `{"user_id":"u1","provider":"github","token":271828182845}`, 422, events.CodeInvalidParams, "token: expected string"},
@@ -255,7 +270,7 @@ func TestHTTPRefuses(t *testing.T) {
 	if got := w.do(t, "POST", pathConnections, newGithub, "Content-Type", "application/x-www-form-urlencoded"); got.status != 415 || got.problem(t).Code != events.CodeInvalidParams {
 		t.Errorf("form: %d %s", got.status, got.body)
 	}
-	if got := w.do(t, "PUT", one, ""); got.header.Get("Allow") != "DELETE, GET, HEAD" {
+	if got := w.do(t, "PUT", one, ""); got.header.Get("Allow") != "DELETE, GET, HEAD, PATCH" {
 		t.Errorf("Allow: %v", got.header)
 	}
 	if _, err := r.store.get(t.Context(), "u1", c.ID); err != nil {
@@ -289,7 +304,7 @@ func TestHTTPUnreadableConnection(t *testing.T) {
 	r.overwrite(t, c, []byte("{"))
 	got := w.do(t, "GET", pathConnections+"/"+c.ID+"?user_id=u1", "")
 	shown := parse[connection](t, got.body)
-	if got.status != 200 || shown.Status != statusUnreadable || shown.Error == nil || shown.Error.Code != events.CodeNeedsReauth || shown.ID != c.ID {
+	if got.status != 200 || shown.Status != events.ConnectionError || shown.Error == nil || shown.Error.Code != events.CodeNeedsReauth || shown.ID != c.ID {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
 }
@@ -311,7 +326,13 @@ func TestHTTPOpenAPI(t *testing.T) {
 	for path, methods := range doc.Paths {
 		operations[path] = slices.Sorted(maps.Keys(methods))
 	}
-	if diff := cmp.Diff(map[string][]string{pathConnections: {"get", "post"}, pathConnection: {"delete", "get"}}, operations); diff != "" {
+	maps.DeleteFunc(operations, func(path string, _ []string) bool { return !strings.HasPrefix(path, pathConnections) })
+	want := map[string][]string{
+		pathConnections: {"get", "post"}, pathStart: {"post"}, pathDevice: {"post"},
+		pathConnection: {"delete", "get", "patch"}, pathConnection + "/refresh": {"post"}, pathConnection + "/test": {"post"},
+		pathConnection + "/reconnect": {"post"}, pathConnection + "/audit": {"get"},
+	}
+	if diff := cmp.Diff(want, operations); diff != "" {
 		t.Error(diff)
 	}
 	schemas := doc.Components.Schemas

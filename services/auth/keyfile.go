@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,13 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 )
-
-// maxKeyFile is the largest keyset file that is read, in bytes. A keyset of
-// one key has about 300.
-const maxKeyFile = 64 << 10
 
 // readKeyset reads a Tink keyset in JSON. Where the file does not exist, the
 // error is fs.ErrNotExist.
@@ -29,14 +23,14 @@ func readKeyset(path string) (*keyset.Handle, error) {
 	if err := checkKeyFile(path, file); err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyset+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the encryption key: %w", err)
 	}
 	defer clear(text)
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(text)))
-	if err != nil || len(text) > maxKeyFile {
-		return nil, errDamagedKey(path)
+	handle, err := parseKeyset(text)
+	if err != nil {
+		return nil, fmt.Errorf("encryption key in %s is damaged: %w; nothing was changed; restore the file from your backup", path, err)
 	}
 	return handle, nil
 }
@@ -55,25 +49,16 @@ func checkKeyFile(path string, file *os.File) error {
 	return nil
 }
 
-func errDamagedKey(path string) error {
-	return fmt.Errorf("encryption key in %s is damaged: it is no Tink keyset for AEAD in JSON; nothing was changed; restore the file from your backup", path)
-}
-
 // writeKeyset writes handle to path, for its owner only. After it the file is
 // there as a whole, also after a loss of power; before, it is not there at all.
 // A file that exists stays as it is, and the error is fs.ErrExist.
 func writeKeyset(path string, handle *keyset.Handle) (err error) {
-	var text bytes.Buffer
-	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&text)); err != nil {
-		return fmt.Errorf("encoding the encryption key: %w", err)
-	}
-	defer clear(text.Bytes())
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("making the directory of the encryption key: %w", err)
 	}
-	draft := path + ".new-" + rand.Text()
-	if err := writeSynced(draft, text.Bytes()); err != nil {
-		return fmt.Errorf("writing the encryption key: %w", err)
+	draft, err := draftKeyset(path, handle)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(draft)) }()
 	// A link, unlike a rename, never replaces a file that is there.
@@ -81,6 +66,37 @@ func writeKeyset(path string, handle *keyset.Handle) (err error) {
 		return fmt.Errorf("writing the encryption key: %w", err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// replaceKeyset puts handle in the place of the file at path. Whatever happens,
+// the file is the old one or the new one as a whole.
+func replaceKeyset(path string, handle *keyset.Handle) error {
+	path, err := filepath.EvalSymlinks(path) // the file, not a link to it
+	if err != nil {
+		return fmt.Errorf("replacing the encryption key: %w", err)
+	}
+	draft, err := draftKeyset(path, handle)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(draft, path); err != nil {
+		return errors.Join(fmt.Errorf("replacing the encryption key: %w", err), os.Remove(draft))
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// draftKeyset writes handle to a file of its own next to path.
+func draftKeyset(path string, handle *keyset.Handle) (draft string, err error) {
+	text, err := encodeKeyset(handle)
+	if err != nil {
+		return "", err
+	}
+	defer clear(text)
+	draft = path + ".new-" + rand.Text()
+	if err := writeSynced(draft, text); err != nil {
+		return "", fmt.Errorf("writing the encryption key: %w", err)
+	}
+	return draft, nil
 }
 
 func writeSynced(path string, text []byte) error {

@@ -65,30 +65,60 @@ func TestOpenKeysFindsItsKeyAgain(t *testing.T) {
 	if err != nil || entry.Mode().Perm() != 0o600 {
 		t.Fatalf("key file: %v, %v", entry, err)
 	}
-	c := r.connect(t, "u1", "github", "ghp_1")
+	c := r.keep(t, "con_1", "ghp_1")
 	again, created, err := OpenKeys(t.Context(), r.keys)
 	if err != nil || created {
 		t.Fatalf("created %v, %v", created, err)
 	}
-	value, err := r.keys.Connections.Get(t.Context(), recordKey(c))
+	if got := r.kept(t, again, c); got != "ghp_1" {
+		t.Errorf("the credential opens as %q", got)
+	}
+}
+
+// keep writes the record of a connection that holds a text.
+func (r *rig) keep(t testing.TB, id, text string) events.Connection {
+	t.Helper()
+	c := events.Connection{ID: id, UserID: "u1", Provider: "github", Status: events.ConnectionActive}
+	r.overwrite(t, c, sealRecord(t, r.cfg.Keys, c, text))
+	return c
+}
+
+func sealRecord(t testing.TB, k *Keys, c events.Connection, text string) []byte {
+	t.Helper()
+	sealed, err := k.primitive.Encrypt([]byte(text), place(c, fieldCredential))
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := decodeRecord(value.Key(), value.Value())
+	value, err := (&record{Connection: c, Credential: sealed}).encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := again.openCredential(kept.Connection, kept.Credential)
-	if err != nil || !token.Equal(secret("ghp_1")) {
-		t.Errorf("the credential does not open again: %v", err)
+	return value
+}
+
+// kept is the text in the record of a connection.
+func (r *rig) kept(t testing.TB, k *Keys, c events.Connection) string {
+	t.Helper()
+	entry, err := r.connections.Get(t.Context(), recordKey(c))
+	if err != nil {
+		t.Fatal(err)
 	}
+	got, err := decodeRecord(entry.Key(), entry.Value())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := k.primitive.Decrypt(got.Credential, place(c, fieldCredential))
+	if err != nil {
+		t.Fatalf("connection %s: %v", c.ID, err)
+	}
+	return string(text)
 }
 
 func TestOpenKeysRefusesAnotherKey(t *testing.T) {
 	r := newRig(t)
 	r.connect(t, "u1", "github", "ghp_1")
 	writeOtherKey(t, r.keys.Path)
-	wantRefusal(t, r, "is not the one that this data was written with; nothing was changed; put the old file back")
+	wantRefusal(t, r, "is not the one that this data was written with", "nothing was changed; put the right file back")
 }
 
 func TestOpenKeysRefusesAMissingFile(t *testing.T) {
@@ -99,7 +129,7 @@ func TestOpenKeysRefusesAMissingFile(t *testing.T) {
 	const refusal = "nothing was destroyed; restore this file"
 	wantRefusal(t, r, refusal) // there is a canary
 	r.connect(t, "u1", "github", "ghp_1")
-	if err := r.keys.Bucket.Purge(t.Context(), canaryKey); err != nil {
+	if err := r.keysets.Purge(t.Context(), keysetKey); err != nil {
 		t.Fatal(err)
 	}
 	wantRefusal(t, r, refusal) // there is a connection
@@ -131,7 +161,7 @@ func TestOpenKeysRefusesADamagedFile(t *testing.T) {
 		"empty":     "",
 		"truncated": string(whole[:len(whole)/2]),
 		"no keys":   `{"primaryKeyId":1,"key":[]}`,
-		"too long":  string(whole) + strings.Repeat(" ", maxKeyFile),
+		"too long":  string(whole) + strings.Repeat(" ", maxKeyset),
 		"for MACs":  macKeyset(t),
 	}
 	for name, text := range tests {
@@ -167,32 +197,29 @@ func macKeyset(t *testing.T) string {
 	return string(text)
 }
 
-func TestOpenKeysWithoutACanaryTriesTheData(t *testing.T) {
+func TestOpenKeysWithoutARecordTriesTheData(t *testing.T) {
 	r := newRig(t)
-	c := r.connect(t, "u1", "github", "ghp_1")
-	r.overwrite(t, r.connect(t, "u0", "github", "ghp_0"), []byte("not a record"))
-	if err := r.keys.Bucket.Purge(t.Context(), canaryKey); err != nil {
+	r.keep(t, "con_1", "ghp_1")
+	r.overwrite(t, r.keep(t, "con_0", "ghp_0"), []byte("not a record"))
+	if err := r.keysets.Purge(t.Context(), keysetKey); err != nil {
 		t.Fatal(err)
 	}
 	if _, created, err := OpenKeys(t.Context(), r.keys); err != nil || created {
 		t.Fatalf("the right key: created %v, %v", created, err)
 	}
-	if _, err := r.keys.Bucket.Get(t.Context(), canaryKey); err != nil {
-		t.Errorf("the canary is not back: %v", err)
+	if _, err := r.keysets.Get(t.Context(), keysetKey); err != nil {
+		t.Errorf("the record is not back: %v", err)
 	}
-	if err := r.keys.Bucket.Purge(t.Context(), canaryKey); err != nil {
+	if err := r.keysets.Purge(t.Context(), keysetKey); err != nil {
 		t.Fatal(err)
 	}
 	writeOtherKey(t, r.keys.Path)
 	wantRefusal(t, r, "is not the one that this data was written with")
-	if err := r.store.delete(t.Context(), "", c.ID); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestOpenKeysTogetherMakesOneKey(t *testing.T) {
 	r := newRig(t)
-	if err := errors.Join(os.RemoveAll(filepath.Dir(r.keys.Path)), r.keys.Bucket.Purge(t.Context(), canaryKey)); err != nil {
+	if err := errors.Join(os.RemoveAll(filepath.Dir(r.keys.Path)), r.keysets.Purge(t.Context(), keysetKey)); err != nil {
 		t.Fatal(err)
 	}
 	const processes = 8
@@ -219,13 +246,12 @@ func TestOpenKeysTogetherMakesOneKey(t *testing.T) {
 	if len(opened) != processes || makers != 1 {
 		t.Fatalf("%d of %d opened, %d made the key", len(opened), processes, makers)
 	}
-	c := events.Connection{UserID: "u", Provider: "p", ID: "c"}
-	sealed, err := opened[0].sealCredential(c, secret("t"))
+	sealed, err := opened[0].primitive.Encrypt([]byte("t"), []byte("place"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, keys := range opened {
-		if _, err := keys.openCredential(c, sealed); err != nil {
+		if _, err := keys.primitive.Decrypt(sealed, []byte("place")); err != nil {
 			t.Fatal("two of them have different keys")
 		}
 	}
@@ -237,60 +263,65 @@ func TestOpenKeysRefusesALinkToNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRefusal(t, r, "is missing") // there is a canary
-	if err := r.keys.Bucket.Purge(t.Context(), canaryKey); err != nil {
+	if err := r.keysets.Purge(t.Context(), keysetKey); err != nil {
 		t.Fatal(err)
 	}
 	wantRefusal(t, r, "writing the encryption key") // there is nothing
 }
 
-// late puts the key file in place while it is looked for the canary.
-type late struct {
-	jetstream.KeyValue
-	put func()
-}
-
-func (l *late) Get(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
-	l.put()
-	return l.KeyValue.Get(ctx, key)
-}
-
-func TestOpenKeysSeesAFileThatHasJustComeThere(t *testing.T) {
-	r := newRig(t)
-	away := r.keys.Path + "-away"
-	if err := os.Rename(r.keys.Path, away); err != nil {
+// openBlind opens the keys as if the record were not there the first times that
+// it is looked for.
+func openBlind(t *testing.T, cfg KeysConfig, times int) (bool, error) {
+	t.Helper()
+	k, err := newKeys(t.Context(), cfg)
+	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := r.keys
-	cfg.Bucket = &late{KeyValue: r.keys.Bucket, put: func() { _ = os.Rename(away, r.keys.Path) }}
-	if _, created, err := OpenKeys(t.Context(), cfg); err != nil || created {
-		t.Errorf("created %v, %v", created, err)
-	}
+	k.bucket = &shy{KeyValue: k.bucket, times: times}
+	return k.open(t.Context())
 }
 
-// blind does not see the canary when it is first looked for, as when another
-// process writes it a moment later.
-type blind struct {
+// shy does not show a record the first times that it is looked for.
+type shy struct {
 	jetstream.KeyValue
-	once sync.Once
+	times int
 }
 
-func (b *blind) Get(ctx context.Context, key string) (entry jetstream.KeyValueEntry, err error) {
-	err = jetstream.ErrKeyNotFound
-	first := false
-	b.once.Do(func() { first = true })
-	if first {
-		return nil, err
+func (s *shy) Get(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
+	if s.times--; s.times >= 0 {
+		return nil, jetstream.ErrKeyNotFound
 	}
-	return b.KeyValue.Get(ctx, key)
+	return s.KeyValue.Get(ctx, key)
+}
+
+// TestOpenKeysSeesWhatHasJustComeThere: file and record are written by another
+// process after they were found missing.
+func TestOpenKeysSeesWhatHasJustComeThere(t *testing.T) {
+	r := newRig(t)
+	created, err := openBlind(t, r.keys, 1)
+	if err != nil || created {
+		t.Errorf("with its file: created %v, %v", created, err)
+	}
+	wrapped := r.keys
+	wrapped.Wrapper = newKEK(t)
+	if _, _, err := OpenKeys(t.Context(), wrapped); err != nil { // takes the keyset to the bus
+		t.Fatal(err)
+	}
+	wrapped.Path = ""
+	for times := range 3 {
+		created, err = openBlind(t, wrapped, times)
+		if err != nil || created {
+			t.Errorf("wrapped, seen at look %d: created %v, %v", times+1, created, err)
+		}
+	}
 }
 
 func TestOpenKeysYieldsToTheFirstOfTwoProcesses(t *testing.T) {
 	r := newRig(t)
 	cfg := r.keys
 	cfg.Path = filepath.Join(t.TempDir(), "elsewhere.json")
-	cfg.Bucket = &blind{KeyValue: r.keys.Bucket}
 	stored := r.stored(t)
-	_, created, err := OpenKeys(t.Context(), cfg)
+	created, err := openBlind(t, cfg, 2)
 	if err == nil || created || !strings.Contains(err.Error(), "another process") {
 		t.Fatalf("created %v, %v", created, err)
 	}

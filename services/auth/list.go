@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/plugfn/plugfn/pkg/events"
 )
 
 const (
@@ -19,9 +21,10 @@ const (
 
 // query selects a page of connections.
 type query struct {
-	user, provider string // "" for any
-	cursor         string // "" for the first page
-	limit          int    // 0: 50
+	user, provider string                  // "" for any
+	status         events.ConnectionStatus // "" for any
+	cursor         string                  // "" for the first page
+	limit          int                     // 0: 50
 }
 
 // list returns a page of connections in the order of their keys, and the cursor
@@ -37,15 +40,18 @@ func (s *store) list(ctx context.Context, q query) ([]connection, string, error)
 	if q.limit < 0 || q.limit > maxPage {
 		return nil, "", invalid("limit", "must be from 1 to %d", maxPage)
 	}
-	p := page{after: after, limit: q.limit}
-	filter := anyToken(q.user) + "." + anyToken(q.provider) + ".*"
-	err = scan(ctx, s.kv, filter, func(entry jetstream.KeyValueEntry) bool {
-		p.add(entry.Key())
-		return true
-	}, jetstream.MetaOnly())
-	if err != nil {
+	if q.status != "" && !slices.Contains(events.ConnectionStatuses(), q.status) {
+		return nil, "", invalid("status", "there is no %s, only %v", quote(string(q.status)), events.ConnectionStatuses())
+	}
+	if err := s.index.wait(ctx); err != nil {
 		return nil, "", err
 	}
+	p := page{after: after, limit: q.limit}
+	s.index.of(q.user, q.provider, func(e *indexed) {
+		if q.status == "" || e.status == q.status {
+			p.add(e.key)
+		}
+	})
 	keys, next := p.cut()
 	items := make([]connection, 0, len(keys))
 	for _, key := range keys {

@@ -121,19 +121,19 @@ func TestScanEndsEarlyAndWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 600 { // more than a watcher holds
-		if _, err := r.keys.Connections.Put(t.Context(), fmt.Sprintf("u.p.%d", i), value); err != nil {
+		if _, err := r.connections.Put(t.Context(), fmt.Sprintf("u.p.%d", i), value); err != nil {
 			t.Fatal(err)
 		}
 	}
 	seen := 0
-	err = scan(t.Context(), r.keys.Connections, allKeys, func(jetstream.KeyValueEntry) bool { seen++; return seen < 3 })
+	err = scan(t.Context(), r.connections, allKeys, func(jetstream.KeyValueEntry) bool { seen++; return seen < 3 })
 	if err != nil || seen != 3 {
 		t.Errorf("ended early: %d, %v", seen, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	seen = 0
-	err = scan(ctx, r.keys.Connections, allKeys, func(jetstream.KeyValueEntry) bool { seen++; cancel(); return true })
+	err = scan(ctx, r.connections, allKeys, func(jetstream.KeyValueEntry) bool { seen++; cancel(); return true })
 	// Which of the two it notices first is open, but it may not take part for all.
 	if err == nil && seen != 600 || err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("with its context: %d, %v", seen, err)

@@ -39,7 +39,7 @@ func TestCreateRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := newConnection{UserID: "u1", Provider: "github", Token: secret("ghp_canary")}
 			tt.edit(&in)
-			_, err := r.store.create(t.Context(), in)
+			_, err := r.create(t.Context(), in)
 			e := wantCode(t, err, tt.code)
 			if !strings.Contains(e.Message, tt.want) {
 				t.Errorf("message %q does not say %q", e.Message, tt.want)
@@ -60,11 +60,11 @@ func TestCreateTakesTheLongest(t *testing.T) {
 		UserID: strings.Repeat("ü", 128), Provider: "github", Auth: "pat",
 		Name: strings.Repeat("ü", 100), Account: strings.Repeat("a", 256), Token: secret(strings.Repeat("t", 8<<10)),
 	}
-	made, err := r.store.create(t.Context(), want)
+	made, err := r.create(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := r.store.credential(t.Context(), want.UserID, "github", made.ID)
+	got, err := r.credential(t.Context(), want.UserID, "github", made.ID)
 	if err != nil || !got.Token.Equal(want.Token) || got.Auth != "pat" || got.Version != 1 || got.ConnectionID != made.ID {
 		t.Errorf("got %+v, %v", got, err)
 	}

@@ -4,41 +4,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/plugfn/plugfn/pkg/events"
-	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 // maxNamed is how many connections a message lists.
 const maxNamed = 5
 
-// resolve finds the connection that a user means: the one of that id, or his
-// only one to the provider. Where there is none, several, or one that cannot be
-// used now, the error is an *events.Error that says so.
-//
-// Connections that need a new authorisation count too: an action never goes to
-// another account than it would have gone to a minute ago.
-func (s *store) resolve(ctx context.Context, user, provider, connectionID string) (jetstream.KeyValueEntry, error) {
+// resolve finds the record of the connection that a user means: the one of that
+// id, else his default one to the provider, else his only one. Where there is
+// none, or several, or one that cannot be used now, the error is an
+// *events.Error that says so.
+func (s *store) resolve(ctx context.Context, user, provider, connectionID string) (kept, error) {
 	if user == "" {
-		return nil, events.Errorf(events.CodeConnectionNotFound, "the request names no user")
+		return kept{}, events.Errorf(events.CodeConnectionNotFound, "the request names no user")
 	}
 	entry, err := s.pick(ctx, user, provider, connectionID)
 	if err != nil {
-		return nil, err
+		return kept{}, err
 	}
-	r, err := decodeRecord(entry.Key(), entry.Value())
-	if err == nil && r.Status != events.ConnectionActive {
-		return nil, events.Errorf(events.CodeNeedsReauth, "connection %s must be authorised again", r.ID)
+	k, err := s.read(entry)
+	if err != nil {
+		return kept{}, unusable(k.record, err)
 	}
-	return entry, nil
+	if k.Status != events.ConnectionActive {
+		return kept{}, mustReauthorise(&k.record)
+	}
+	return k, nil
+}
+
+// unusable is what an asker learns of a record or a credential that cannot be
+// read: a case for a new authorisation.
+func unusable(r record, err error) *events.Error {
+	return events.Errorf(events.CodeNeedsReauth, "connection %s: %v; connect the account again", r.ID, err)
+}
+
+func mustReauthorise(r *record) *events.Error {
+	return events.Errorf(events.CodeNeedsReauth, "connection %s must be authorised again", r.ID)
 }
 
 func (s *store) pick(ctx context.Context, user, provider, connectionID string) (jetstream.KeyValueEntry, error) {
 	if connectionID == "" {
-		return s.only(ctx, user, provider)
+		return s.elected(ctx, user, provider)
 	}
 	entry, err := s.kv.Get(ctx, events.Key(user, provider, connectionID))
 	switch {
@@ -51,52 +60,34 @@ func (s *store) pick(ctx context.Context, user, provider, connectionID string) (
 	}
 }
 
-// only returns the one connection of a user to a provider.
-func (s *store) only(ctx context.Context, user, provider string) (jetstream.KeyValueEntry, error) {
-	var found jetstream.KeyValueEntry
-	all := page{limit: maxNamed}
-	filter := events.Key(user, provider) + ".*"
-	err := scan(ctx, s.kv, filter, func(entry jetstream.KeyValueEntry) bool {
-		if belongsTo(entry, user) {
+// elected returns the connection that a user means who names none. Only where
+// the index does not know it, the bucket is looked through.
+func (s *store) elected(ctx context.Context, user, provider string) (jetstream.KeyValueEntry, error) {
+	if key, ok := s.index.elect(user, provider); ok {
+		entry, err := s.kv.Get(ctx, key)
+		if err == nil || !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return entry, err
+		}
+	}
+	var all election
+	var found jetstream.KeyValueEntry // the winner so far
+	err := scan(ctx, s.kv, events.Key(user, provider)+".*", func(entry jetstream.KeyValueEntry) bool {
+		r, err := decodeRecord(entry.Key(), entry.Value())
+		c := newCandidate(entry.Key(), &r, err == nil)
+		if !c.belongsTo(user) {
+			return true
+		}
+		all.add(c)
+		if found == nil || found.Key() == c.key || all.chief.key == c.key {
 			found = entry
-			all.add(entry.Key())
 		}
 		return true
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case found == nil:
-		return nil, events.Errorf(events.CodeConnectionNotFound, "the user has no connection to %s", quote(provider))
-	case len(all.keys) > 1:
-		return nil, ambiguous(provider, &all)
+	}
+	if _, ok := all.winner(); !ok {
+		return nil, all.refusal(provider)
 	}
 	return found, nil
-}
-
-func ambiguous(provider string, all *page) *events.Error {
-	keys, more := all.cut()
-	ids := make([]string, len(keys))
-	for i, key := range keys {
-		ids[i] = namedBy(key).ID
-	}
-	list := strings.Join(ids, ", ")
-	if more != "" {
-		list += " and more"
-	}
-	return events.Errorf(events.CodeConnectionAmbiguous, "the user has several connections to %s: %s; name one in %s", provider, list, events.HeaderConnection)
-}
-
-// credential returns the credential of the connection that a user means. One
-// that cannot be read is a case for a new authorisation.
-func (s *store) credential(ctx context.Context, user, provider, connectionID string) (providers.Credential, error) {
-	entry, err := s.resolve(ctx, user, provider, connectionID)
-	if err != nil {
-		return providers.Credential{}, err
-	}
-	r, token, err := s.open(entry)
-	if err != nil {
-		return providers.Credential{}, events.Errorf(events.CodeNeedsReauth, "connection %s: %v; connect the account again", r.ID, err)
-	}
-	return providers.Credential{Auth: r.Auth, Token: token, ConnectionID: r.ID, Version: r.Version}, nil
 }

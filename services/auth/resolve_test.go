@@ -15,7 +15,7 @@ func TestACredentialOfAnotherRecordDoesNotOpen(t *testing.T) {
 	r.change(t, theirs, func(r *record) { b, r.Credential = r.Credential, a })
 	r.change(t, mine, func(r *record) { r.Credential = b })
 	for _, c := range []events.Connection{mine, theirs} {
-		_, err := r.store.credential(t.Context(), c.UserID, "github", c.ID)
+		_, err := r.credential(t.Context(), c.UserID, "github", c.ID)
 		wantCode(t, err, events.CodeNeedsReauth)
 	}
 }
@@ -53,7 +53,7 @@ func TestResolve(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := r.store.credential(t.Context(), tt.user, tt.provider, tt.id)
+			c, err := r.credential(t.Context(), tt.user, tt.provider, tt.id)
 			if tt.code != "" {
 				wantCode(t, err, tt.code)
 				return

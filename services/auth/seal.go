@@ -1,12 +1,10 @@
 package auth
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/plugfn/plugfn/pkg/events"
-	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 // errUnreadable is what remains of every reason why a ciphertext does not open:
@@ -16,11 +14,6 @@ var errUnreadable = errors.New("the stored credential cannot be decrypted")
 // fieldCredential is the field of a connection record that holds the sealed
 // credential.
 const fieldCredential = "credential"
-
-// credential is what is sealed into the field of that name. OAuth adds to it.
-type credential struct {
-	Token string `json:"token"`
-}
 
 // associatedData names the one place that a ciphertext belongs to. Each part is
 // preceded by its length, so that no two lists of parts give the same bytes.
@@ -39,33 +32,37 @@ func place(c events.Connection, field string) []byte {
 	return associatedData(c.UserID, c.Provider, c.ID, field)
 }
 
-// sealCredential encrypts token for the credential field of c.
-func (k *Keys) sealCredential(c events.Connection, token providers.Secret) ([]byte, error) {
-	revealed := token.Reveal()
-	defer clear(revealed)
-	plain, err := json.Marshal(credential{Token: string(revealed)})
-	if err != nil {
-		return nil, fmt.Errorf("encoding the credential: %w", err)
-	}
-	defer clear(plain)
-	sealed, err := k.primitive.Encrypt(plain, place(c, fieldCredential))
-	if err != nil {
-		return nil, fmt.Errorf("encrypting the credential: %w", err)
-	}
-	return sealed, nil
+// sealCredential encrypts what is secret of c for its credential field.
+func (k *Keys) sealCredential(c events.Connection, s secrets) ([]byte, error) {
+	return k.sealSecrets(place(c, fieldCredential), s)
 }
 
 // openCredential decrypts the credential field of c. Its only error is
 // errUnreadable.
-func (k *Keys) openCredential(c events.Connection, sealed []byte) (providers.Secret, error) {
-	plain, err := k.primitive.Decrypt(sealed, place(c, fieldCredential))
+func (k *Keys) openCredential(c events.Connection, sealed []byte) (secrets, error) {
+	return k.openSecrets(place(c, fieldCredential), sealed)
+}
+
+// sealSecrets encrypts s for a place.
+func (k *Keys) sealSecrets(place []byte, s secrets) ([]byte, error) {
+	plain, err := s.encode()
 	if err != nil {
-		return providers.Secret{}, errUnreadable
+		return nil, fmt.Errorf("encoding the credential: %w", err)
 	}
 	defer clear(plain)
-	var opened credential
-	if err := json.Unmarshal(plain, &opened); err != nil || opened.Token == "" {
-		return providers.Secret{}, errUnreadable
+	return k.sealAt(plain, place)
+}
+
+// openSecrets decrypts what sealSecrets made. Its only error is errUnreadable.
+func (k *Keys) openSecrets(place, sealed []byte) (secrets, error) {
+	plain, err := k.openAt(sealed, place)
+	if err != nil {
+		return secrets{}, errUnreadable
 	}
-	return providers.NewSecret([]byte(opened.Token)), nil
+	defer clear(plain)
+	opened, err := decodeSecrets(plain)
+	if err != nil || opened.isZero() {
+		return secrets{}, errUnreadable
+	}
+	return opened, nil
 }

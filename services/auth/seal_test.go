@@ -35,11 +35,11 @@ func TestAssociatedDataIsStable(t *testing.T) {
 func TestACredentialOpensOnlyInItsPlace(t *testing.T) {
 	r := newRig(t)
 	home := events.Connection{UserID: "u1", Provider: "github", ID: "con_1"}
-	sealed, err := r.cfg.Keys.sealCredential(home, secret("ghp_1"))
+	sealed, err := r.cfg.Keys.sealCredential(home, secrets{AccessToken: secret("ghp_1")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if token, err := r.cfg.Keys.openCredential(home, sealed); err != nil || !token.Equal(secret("ghp_1")) {
+	if opened, err := r.cfg.Keys.openCredential(home, sealed); err != nil || !opened.AccessToken.Equal(secret("ghp_1")) {
 		t.Fatalf("at home: %v", err)
 	}
 	tests := map[string]events.Connection{

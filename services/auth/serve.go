@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,42 +22,50 @@ const (
 	apiVersion   = "1.0.0" // of the endpoint
 
 	maxRequests    = 64       // worked on at once
-	maxQueued      = 4096     // requests waiting for that
+	maxResting     = 2048     // that wait for a refresh
+	maxQueued      = 4096     // waiting for that
 	maxQueuedBytes = 16 << 20 // of these requests
-	tokenTimeout   = 5 * time.Second
-	drainTimeout   = 10 * time.Second
+	// tokenTimeout is a little less than askers wait, so that they hear why.
+	tokenTimeout = askTimeout - 500*time.Millisecond
+	drainTimeout = 10 * time.Second
 )
 
-// Run hands out credentials on the bus until ctx ends and the requests in hand
-// are answered. It returns an error only when it cannot serve.
-func (s *Service) Run(ctx context.Context) error {
-	slots := make(chan struct{}, maxRequests)
-	stopped := make(chan struct{})
-	defer close(stopped)
-	handler := micro.HandlerFunc(func(request micro.Request) {
-		select {
-		case slots <- struct{}{}:
-		case <-stopped: // too late for this process; the asker tries again
-			return
-		}
-		go func() {
-			defer func() { <-slots }()
-			s.serveToken(request.Data(), request.Reply())
-		}()
-	})
-	service, err := s.addService(handler)
-	if err != nil {
-		return fmt.Errorf("auth: serving %s: %w", subjectToken, err)
+// tokens serves requests for credentials.
+type tokens struct {
+	*Service
+	slots   chan struct{} // of requests worked on
+	resting chan struct{} // of those that wait for a refresh
+	stopped chan struct{} // closed when no more are taken
+
+	mu   sync.Mutex // held while one is taken, and while stopped is closed
+	wait sync.WaitGroup
+}
+
+func newTokens(s *Service) *tokens {
+	return &tokens{
+		Service: s, stopped: make(chan struct{}),
+		slots: make(chan struct{}, maxRequests), resting: make(chan struct{}, maxResting),
 	}
+}
+
+// run hands out credentials until ctx ends and the requests in hand are
+// answered.
+func (t *tokens) run(ctx context.Context) error {
+	service, err := t.add()
+	if err != nil {
+		return fmt.Errorf("serving %s: %w", subjectToken, err)
+	}
+	t.serving.Store(true)
 	<-ctx.Done()
-	if err := s.drain(service, slots); err != nil {
-		return fmt.Errorf("auth: draining %s: %w", subjectToken, err)
+	t.serving.Store(false)
+	if err := t.drain(service); err != nil {
+		return fmt.Errorf("draining %s: %w", subjectToken, err)
 	}
 	return nil
 }
 
-func (s *Service) addService(handler micro.Handler) (micro.Service, error) {
-	service, err := micro.AddService(s.conn, micro.Config{
+func (t *tokens) add() (micro.Service, error) {
+	service, err := micro.AddService(t.conn, micro.Config{
 		Name:        "plugfn-auth",
 		Version:     apiVersion,
 		Description: "connections and their credentials",
@@ -65,11 +74,11 @@ func (s *Service) addService(handler micro.Handler) (micro.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = service.AddEndpoint("token", handler,
+	err = service.AddEndpoint("token", micro.HandlerFunc(t.take),
 		micro.WithEndpointSubject(subjectToken),
 		micro.WithEndpointPendingLimits(maxQueued, maxQueuedBytes))
 	if err == nil {
-		err = s.conn.Flush() // from here on requests arrive
+		err = t.conn.Flush() // from here on requests arrive
 	}
 	if err != nil {
 		return nil, errors.Join(err, service.Stop())
@@ -77,28 +86,66 @@ func (s *Service) addService(handler micro.Handler) (micro.Service, error) {
 	return service, nil
 }
 
+// take begins to work on a request once there is a slot for it.
+func (t *tokens) take(request micro.Request) {
+	select {
+	case t.slots <- struct{}{}:
+	case <-t.stopped: // too late for this process; the asker tries again
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.stopped:
+		<-t.slots
+		return
+	default:
+	}
+	t.wait.Go(func() {
+		defer func() { <-t.slots }()
+		t.serveToken(request.Data(), request.Reply(), t.rest)
+	})
+}
+
+// rest gives a request's slot to another one while it waits.
+func (t *tokens) rest(wait func()) {
+	select {
+	case t.resting <- struct{}{}:
+		defer func() { <-t.resting }()
+	default: // too many wait already: this one waits in its slot
+		wait()
+		return
+	}
+	<-t.slots
+	defer func() { t.slots <- struct{}{} }()
+	wait()
+}
+
 // drain takes no more requests and waits for those in hand. One that is in the
 // client's queue at this moment may get no answer; its asker tries again.
-func (s *Service) drain(service micro.Service, slots chan struct{}) error {
+func (t *tokens) drain(service micro.Service) error {
 	err := service.Stop()
-	if s.conn.IsClosed() {
+	if t.conn.IsClosed() {
 		err = nil // nothing to drain, and nobody to answer
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	_ = s.conn.FlushWithContext(ctx) // what was sent before the stop has arrived now
-	for range cap(slots) {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return errors.Join(err, errors.New("requests in hand take too long"))
-		}
+	_ = t.conn.FlushWithContext(ctx) // what was sent before the stop has arrived now
+	t.mu.Lock()
+	close(t.stopped)
+	t.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { t.wait.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, errors.New("requests in hand take too long"))
 	}
-	return err
 }
 
 // serveToken answers one request. Whatever goes wrong in it stays in it.
-func (s *Service) serveToken(data []byte, inbox string) {
+func (s *Service) serveToken(data []byte, inbox string, rest rest) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			// The cause may quote what it stumbled over, so only its type is logged.
@@ -111,7 +158,7 @@ func (s *Service) serveToken(data []byte, inbox string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
 	defer cancel()
-	reply, err := s.grantToken(ctx, data)
+	reply, err := s.grantToken(ctx, data, rest)
 	if err != nil {
 		reply = tokenReply{Error: s.failure(err)}
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"github.com/plugfn/plugfn/internal/id"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -17,94 +16,107 @@ import (
 // maxTries is how often a change is tried again that others were faster with.
 const maxTries = 8
 
-// statusUnreadable is the status of a connection whose record or credential
-// cannot be read. It stands in answers only, never in a record.
-const statusUnreadable events.ConnectionStatus = "unreadable"
-
 // store keeps the records of connections.
 type store struct {
-	kv        jetstream.KeyValue
-	js        jetstream.JetStream
-	providers *providers.Registry
-	keys      *Keys
-	log       zerolog.Logger
-	now       func() time.Time
+	kv          jetstream.KeyValue
+	revocations jetstream.KeyValue
+	js          jetstream.JetStream
+	index       *index
+	providers   *providers.Registry
+	keys        *Keys
+	parking     Parking
+	audit       *audit
+	log         zerolog.Logger
+	now         func() time.Time
+	// app returns the operator's client of that id at a provider, for a user's
+	// connection. Where it is gone, the result has no ClientID.
+	app func(ctx context.Context, provider, user, id string) (providers.App, error)
 }
 
-// connection is a connection as the API shows it.
-type connection struct {
-	events.Connection
-	Error *events.Error `json:"error,omitempty" doc:"Why the connection cannot be used; its status is then \"unreadable\"."`
+// kept is a record as it stands in the bucket.
+type kept struct {
+	record
+	key      string
+	revision uint64
 }
 
-// create keeps a new connection and announces it.
-func (s *store) create(ctx context.Context, in newConnection) (connection, error) {
-	auth, err := s.checkNew(&in)
+// read decodes what stands in the bucket. On an error, which is logged, the
+// returned record still names the connection.
+func (s *store) read(entry jetstream.KeyValueEntry) (kept, error) {
+	r, err := decodeRecord(entry.Key(), entry.Value())
 	if err != nil {
-		return connection{}, err
+		s.logUnreadable(&r, entry.Revision(), err)
 	}
-	now := s.now().UTC()
-	r := record{Connection: events.Connection{
-		ID:        id.New("con"),
-		UserID:    in.UserID,
-		Provider:  in.Provider,
-		Name:      in.Name,
-		Auth:      auth.ID,
-		Account:   in.Account,
-		Status:    events.ConnectionActive,
-		Version:   1,
-		CreatedAt: now,
-		UpdatedAt: now,
-	}}
-	if r.Credential, err = s.keys.sealCredential(r.Connection, in.Token); err != nil {
-		return connection{}, err
-	}
-	value, err := r.encode()
-	if err != nil {
-		return connection{}, err
-	}
-	revision, err := s.kv.Create(ctx, recordKey(r.Connection), value)
-	if err != nil {
-		return connection{}, fmt.Errorf("writing the record: %w", err)
-	}
-	s.announce(ctx, r.Connection, events.Created, revision)
-	return connection{Connection: r.Connection}, nil
+	return kept{record: r, key: entry.Key(), revision: entry.Revision()}, err
 }
 
-// get returns the connection of that id. An empty user stands for any.
-func (s *store) get(ctx context.Context, user, connectionID string) (connection, error) {
-	entry, err := s.find(ctx, user, connectionID)
+// open decrypts what is secret of a record. An error is logged.
+func (s *store) open(k *kept) (secrets, error) {
+	opened, err := s.keys.openCredential(k.Connection, k.Credential)
 	if err != nil {
-		return connection{}, err
+		s.logUnreadable(&k.record, k.revision, err)
 	}
-	return s.show(entry), nil
+	return opened, err
 }
 
-// delete removes the connection of that id, with its credential, and announces
-// it. An empty user stands for any. A record that cannot be read goes as well.
-func (s *store) delete(ctx context.Context, user, connectionID string) error {
+func (s *store) logUnreadable(r *record, revision uint64, err error) {
+	s.log.Error().Err(err).Str("connection", r.ID).Str("provider", r.Provider).Uint64("revision", revision).Msg("connection unreadable")
+}
+
+// swap replaces a record by the next one, if it is still the one that was read.
+// Otherwise the error is jetstream.ErrKeyRevisionMismatch.
+func (s *store) swap(ctx context.Context, k *kept, next *record) (kept, error) {
+	value, err := next.encode()
+	if err != nil {
+		return kept{}, err
+	}
+	revision, err := s.kv.Update(ctx, k.key, value, k.revision)
+	if err != nil {
+		return kept{}, fmt.Errorf("writing the record: %w", err)
+	}
+	s.index.note(k.key, revision, value)
+	return kept{record: *next, key: k.key, revision: revision}, nil
+}
+
+// edit changes the record of an id by compare-and-swap. change may be called
+// again, on a later record. An empty user stands for any.
+func (s *store) edit(ctx context.Context, user, connectionID string, change func(*record) error) (kept, error) {
 	for range maxTries {
 		entry, err := s.find(ctx, user, connectionID)
 		if err != nil {
-			return err
+			return kept{}, err
 		}
-		err = s.kv.Purge(ctx, entry.Key(), jetstream.LastRevision(entry.Revision()))
-		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-			continue // changed or deleted since we looked
-		}
+		k, err := s.read(entry)
 		if err != nil {
-			return fmt.Errorf("deleting the record: %w", err)
+			return kept{}, unusable(k.record, err)
 		}
-		gone, _ := decodeRecord(entry.Key(), entry.Value()) // or what its key tells
-		s.announce(ctx, gone.Connection, events.Deleted, entry.Revision())
-		return nil
+		next := k.record
+		if err := change(&next); err != nil {
+			return kept{}, err
+		}
+		next.UpdatedAt = s.now().UTC()
+		written, err := s.swap(ctx, &k, &next)
+		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			return written, err
+		}
 	}
+	return kept{}, keepsChanging(connectionID)
+}
+
+func keepsChanging(connectionID string) *events.Error {
 	return events.Errorf(events.CodeInternal, "connection %s keeps changing; try again", quote(connectionID))
 }
 
 // find looks for the record of that id. A user other than its own gets the same
 // answer as for no record at all.
 func (s *store) find(ctx context.Context, user, connectionID string) (jetstream.KeyValueEntry, error) {
+	for _, key := range s.index.keysOf(connectionID) {
+		entry, err := s.kv.Get(ctx, key)
+		if err == nil && belongsTo(entry, user) {
+			return entry, nil
+		}
+	}
+	// The index may be late; the bucket itself knows.
 	var found jetstream.KeyValueEntry
 	filter := anyToken(user) + ".*." + events.Token(connectionID)
 	err := scan(ctx, s.kv, filter, func(entry jetstream.KeyValueEntry) bool {
@@ -136,31 +148,36 @@ func anyToken(s string) string {
 	return events.Token(s)
 }
 
-// show returns the connection of a record. One that cannot be read is shown as
-// such and does not hide the others.
-func (s *store) show(entry jetstream.KeyValueEntry) connection {
-	r, _, err := s.open(entry)
-	if err == nil {
-		return connection{Connection: r.Connection}
+// rules is what the provider of r says about refreshing.
+func (s *store) rules(r *record) rules {
+	if pack, ok := s.providers.Pack(r.Provider); ok {
+		if auth, ok := pack.AuthByID(r.Auth); ok {
+			return rules{margin: auth.Refresh.Margin, keepAlive: auth.Refresh.KeepAlive}
+		}
 	}
-	c := connection{
-		Connection: r.Connection,
-		Error:      events.Errorf(events.CodeNeedsReauth, "%v; connect the account again, or restore the record from your backup", err),
-	}
-	c.Status = statusUnreadable
-	return c
+	return rules{}
 }
 
-// open reads a record and its credential. On an error, which is logged, the
-// returned record still names the connection.
-func (s *store) open(entry jetstream.KeyValueEntry) (record, providers.Secret, error) {
-	r, err := decodeRecord(entry.Key(), entry.Value())
-	var token providers.Secret
-	if err == nil {
-		token, err = s.keys.openCredential(r.Connection, r.Credential)
+// renewable reports whether a newer credential can be got of s without the user.
+func renewable(auth *providers.Auth, s *secrets) bool {
+	return auth.Type.Mints() || auth.Type == providers.AuthOAuth2 && !s.RefreshToken.IsZero()
+}
+
+// followPause is between two attempts to follow the bucket.
+const followPause = time.Second
+
+// follow keeps the index up to date until ctx ends.
+func (s *store) follow(ctx context.Context) {
+	for load := 1; ; load++ {
+		err := s.index.follow(ctx, s.kv, load)
+		if ctx.Err() != nil {
+			return
+		}
+		s.log.Warn().Err(err).Msg("connections not followed, trying again")
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(followPause):
+		}
 	}
-	if err != nil {
-		s.log.Error().Err(err).Str("connection", r.ID).Str("provider", r.Provider).Uint64("revision", entry.Revision()).Msg("connection unreadable")
-	}
-	return r, token, err
 }

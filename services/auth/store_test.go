@@ -21,7 +21,7 @@ func TestLifeOfAConnection(t *testing.T) {
 	r := newRig(t)
 	now := time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC)
 	r.store.now = func() time.Time { return now }
-	made, err := r.store.create(t.Context(), newConnection{UserID: "u 1", Provider: "github", Name: "work", Account: "4711", Token: secret("ghp_1")})
+	made, err := r.create(t.Context(), newConnection{UserID: "u 1", Provider: "github", Name: "work", Account: "4711", Token: secret("ghp_1")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +46,8 @@ func TestLifeOfAConnection(t *testing.T) {
 		"get of another id":      func() error { _, err := r.store.get(t.Context(), "u 1", made.ID+"x"); return err },
 		"get with a wildcard":    func() error { _, err := r.store.get(t.Context(), "", "*"); return err },
 		"get with two wildcards": func() error { _, err := r.store.get(t.Context(), "*", ">"); return err },
-		"delete of another user": func() error { return r.store.delete(t.Context(), "u2", made.ID) },
-		"delete with a wildcard": func() error { return r.store.delete(t.Context(), "*", ">") },
+		"delete of another user": func() error { return r.delete(t.Context(), "u2", made.ID) },
+		"delete with a wildcard": func() error { return r.delete(t.Context(), "*", ">") },
 	} {
 		if err := ask(); err == nil {
 			t.Errorf("%s: found", name)
@@ -55,11 +55,11 @@ func TestLifeOfAConnection(t *testing.T) {
 			wantCode(t, err, events.CodeConnectionNotFound)
 		}
 	}
-	if err := r.store.delete(t.Context(), "u 1", made.ID); err != nil {
+	if err := r.delete(t.Context(), "u 1", made.ID); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, r.store.delete(t.Context(), "u 1", made.ID), events.CodeConnectionNotFound)
-	_, err = r.store.credential(t.Context(), "u 1", "github", made.ID)
+	wantCode(t, r.delete(t.Context(), "u 1", made.ID), events.CodeConnectionNotFound)
+	_, err = r.credential(t.Context(), "u 1", "github", made.ID)
 	wantCode(t, err, events.CodeConnectionNotFound)
 	if text := r.stored(t); strings.Contains(text, "ghp_1") || strings.Contains(text, "credential") {
 		t.Errorf("the bucket still holds %s", text)
@@ -113,7 +113,7 @@ func TestUsersWithTheSameHashAreToldApart(t *testing.T) {
 	c := r.connect(t, long, "github", "t")
 	// As if the hashes of the two were the same: the record of one at the key
 	// that belongs to the other.
-	entry, err := r.keys.Connections.Get(t.Context(), recordKey(c))
+	entry, err := r.connections.Get(t.Context(), recordKey(c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,30 +139,30 @@ func TestUnreadableRecordsAreShownAndHarmNoOther(t *testing.T) {
 	got := map[string]events.ConnectionStatus{}
 	for _, c := range items {
 		got[c.ID] = c.Status
-		if unreadable := c.Status == statusUnreadable; unreadable != (c.Error != nil) || c.UserID != "u1" || c.Provider == "" {
+		if unreadable := c.Status == events.ConnectionError; unreadable != (c.Error != nil) || c.UserID != "u1" || c.Provider == "" {
 			t.Errorf("shown as %+v, error %v", c.Connection, c.Error)
 		}
 	}
 	want := map[string]events.ConnectionStatus{
-		good.ID: events.ConnectionActive, broken.ID: statusUnreadable, one.ID: events.ConnectionActive, two.ID: statusUnreadable,
+		good.ID: events.ConnectionActive, broken.ID: events.ConnectionError, one.ID: events.ConnectionActive, two.ID: events.ConnectionError,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	for _, c := range []events.Connection{broken, two} {
-		_, err := r.store.credential(t.Context(), "u1", c.Provider, c.ID)
+		_, err := r.credential(t.Context(), "u1", c.Provider, c.ID)
 		wantCode(t, err, events.CodeNeedsReauth)
 		if !strings.Contains(r.log.String(), `"connection":"`+c.ID+`"`) {
 			t.Errorf("%s is not in the log", c.ID)
 		}
-		if shown, err := r.store.get(t.Context(), "u1", c.ID); err != nil || shown.Status != statusUnreadable {
+		if shown, err := r.store.get(t.Context(), "u1", c.ID); err != nil || shown.Status != events.ConnectionError {
 			t.Errorf("get: %+v, %v", shown, err)
 		}
-		if err := r.store.delete(t.Context(), "u1", c.ID); err != nil {
+		if err := r.delete(t.Context(), "u1", c.ID); err != nil {
 			t.Errorf("it cannot be deleted: %v", err)
 		}
 	}
-	if c, err := r.store.credential(t.Context(), "u1", "github", ""); err != nil || c.ConnectionID != good.ID {
+	if c, err := r.credential(t.Context(), "u1", "github", ""); err != nil || c.ConnectionID != good.ID {
 		t.Errorf("the good one: %+v, %v", c, err)
 	}
 }
@@ -174,7 +174,7 @@ func TestDeleteAtTheSameTimeIsDoneOnce(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 16 {
 		wait.Go(func() {
-			err := r.store.delete(context.Background(), "u1", c.ID)
+			err := r.delete(context.Background(), "u1", c.ID)
 			var e *events.Error
 			switch {
 			case err == nil:
@@ -200,9 +200,9 @@ func TestCreateListAndDeleteAtTheSameTime(t *testing.T) {
 	for range 4 {
 		wait.Go(func() {
 			for range 10 {
-				made, err := r.store.create(context.Background(), newConnection{UserID: "u1", Provider: "github", Token: secret("t")})
+				made, err := r.create(context.Background(), newConnection{UserID: "u1", Provider: "github", Token: secret("t")})
 				if err == nil {
-					err = r.store.delete(context.Background(), "u1", made.ID)
+					err = r.delete(context.Background(), "u1", made.ID)
 				}
 				if err != nil {
 					t.Error(err)
@@ -231,17 +231,17 @@ func TestDeleteSeesAChangeInBetween(t *testing.T) {
 	r.store.kv = &busy{KeyValue: r.store.kv, changes: 2, change: func() {
 		r.change(t, c, func(r *record) { r.Version++ })
 	}}
-	if err := r.store.delete(t.Context(), "u1", c.ID); err != nil {
+	if err := r.delete(t.Context(), "u1", c.ID); err != nil {
 		t.Fatal(err)
 	}
 	c.Version = 3
 	wantDeleted(t, r, c)
 
 	c = r.connect(t, "u1", "github", "t")
-	r.store.kv = &busy{KeyValue: r.keys.Connections, changes: 1000, change: func() {
+	r.store.kv = &busy{KeyValue: r.connections, changes: 1000, change: func() {
 		r.change(t, c, func(r *record) { r.Version++ })
 	}}
-	wantCode(t, r.store.delete(t.Context(), "u1", c.ID), events.CodeInternal)
+	wantCode(t, r.delete(t.Context(), "u1", c.ID), events.CodeInternal)
 	if _, err := r.store.get(t.Context(), "u1", c.ID); err != nil {
 		t.Errorf("given up and gone: %v", err)
 	}
@@ -289,7 +289,7 @@ func TestAChangeThatCannotBeAnnouncedStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	made, err := r.store.create(ctx, newConnection{UserID: "u1", Provider: "github", Token: secret("t")})
+	made, err := r.create(ctx, newConnection{UserID: "u1", Provider: "github", Token: secret("t")})
 	cancel()
 	if err != nil {
 		t.Fatal(err)

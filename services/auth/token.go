@@ -14,6 +14,7 @@ const (
 	maxRequest   = 8 << 10 // bytes
 	maxProvider  = 64      // bytes
 	maxNonce     = 64      // bytes
+	maxAsker     = 128     // bytes
 	curveKeySize = 56      // characters of a public curve key
 )
 
@@ -21,9 +22,13 @@ const (
 type tokenRequest struct {
 	UserID       string `json:"user_id"`
 	Provider     string `json:"provider"`
-	ConnectionID string `json:"connection_id,omitempty"` // "": the user's only one
-	Recipient    string `json:"recipient"`               // public curve key that the reply is sealed to
-	Nonce        string `json:"nonce"`                   // chosen anew for each request
+	ConnectionID string `json:"connection_id,omitempty"` // "": the user's default or only one
+	// SeenVersion is the version of a credential that the provider has refused.
+	// One that is newer is wanted, 0: any.
+	SeenVersion int    `json:"seen_version,omitempty"`
+	Asker       string `json:"asker,omitempty"` // who asks, by its own account; for the audit
+	Recipient   string `json:"recipient"`       // public curve key that the reply is sealed to
+	Nonce       string `json:"nonce"`           // chosen anew for each request
 }
 
 // tokenReply holds either Error or all the rest.
@@ -39,41 +44,49 @@ type tokenReply struct {
 // grant is what is sealed. It repeats the request, so that a reply answers that
 // request and no other.
 type grant struct {
-	Nonce        string `json:"nonce"`
-	UserID       string `json:"user_id"`
-	Provider     string `json:"provider"`
-	ConnectionID string `json:"connection_id"`
-	Auth         string `json:"auth"`
-	Version      int    `json:"version"`
-	Token        string `json:"token"`
+	Nonce        string            `json:"nonce"`
+	UserID       string            `json:"user_id"`
+	Provider     string            `json:"provider"`
+	ConnectionID string            `json:"connection_id"`
+	Auth         string            `json:"auth"`
+	Version      int               `json:"version"`
+	SeenVersion  int               `json:"seen_version,omitempty"`
+	Token        string            `json:"token,omitempty"`
+	Fields       map[string]string `json:"fields,omitempty"`
+	ReuseMS      int64             `json:"reuse_ms,omitempty"` // for how long it may be used without asking again
 }
 
-// grantToken reads a request and seals the credential that it asks for.
-func (s *Service) grantToken(ctx context.Context, data []byte) (tokenReply, error) {
+// grantToken reads a request and seals the credential that it asks for. Where it
+// has to wait for a refresh, it does so in rest.
+func (s *Service) grantToken(ctx context.Context, data []byte, rest rest) (tokenReply, error) {
 	request, err := parseTokenRequest(data)
 	if err != nil {
 		return tokenReply{}, err
 	}
-	c, err := s.store.credential(ctx, request.UserID, request.Provider, request.ConnectionID)
+	k, in, err := s.handOut(ctx, &request, rest)
 	if err != nil {
 		return tokenReply{}, err
 	}
-	revealed := c.Token.Reveal()
-	defer clear(revealed)
+	token := in.AccessToken.Reveal()
+	defer clear(token)
 	sender, sealed, err := seal(request.Recipient, grant{
 		Nonce:        request.Nonce,
 		UserID:       request.UserID,
 		Provider:     request.Provider,
-		ConnectionID: c.ConnectionID,
-		Auth:         c.Auth,
-		Version:      c.Version,
-		Token:        string(revealed),
+		ConnectionID: k.ID,
+		Auth:         k.Auth,
+		Version:      k.Version,
+		SeenVersion:  request.SeenVersion,
+		Token:        string(token),
+		Fields:       in.handedFields(),
+		ReuseMS:      k.reuse(s.store.now()).Milliseconds(),
 	})
 	if err != nil {
 		return tokenReply{}, err
 	}
-	s.log.Debug().Str("connection", c.ConnectionID).Int("version", c.Version).Msg("credential handed out")
-	return tokenReply{ConnectionID: c.ConnectionID, Auth: c.Auth, Version: c.Version, Sender: sender, Sealed: sealed}, nil
+	s.log.Debug().Str("connection", k.ID).Int("version", k.Version).Msg("credential handed out")
+	s.audit.used(&k, request.Asker)
+	return tokenReply{ConnectionID: k.ID, Auth: k.Auth, Version: k.Version, Sender: sender, Sealed: sealed}, nil
 }
 
 func parseTokenRequest(data []byte) (tokenRequest, error) {
@@ -88,11 +101,18 @@ func parseTokenRequest(data []byte) (tokenRequest, error) {
 		{"user_id", r.UserID, maxUser},
 		{"provider", r.Provider, maxProvider},
 		{"connection_id", r.ConnectionID, events.MaxID},
+		{"asker", r.Asker, maxAsker},
 		{"nonce", r.Nonce, maxNonce},
 	} {
 		if len(field.value) > field.limit {
 			return r, invalid(field.name, "longer than %d bytes", field.limit)
 		}
+	}
+	if r.SeenVersion < 0 {
+		return r, invalid("seen_version", "must not be negative")
+	}
+	if !isPlain(r.Asker) {
+		return r, invalid("asker", "must be valid UTF-8 without control characters")
 	}
 	if r.Nonce == "" {
 		return r, invalid("nonce", "must not be empty")
@@ -105,7 +125,7 @@ func parseTokenRequest(data []byte) (tokenRequest, error) {
 }
 
 // seal encrypts g to a public curve key, with a key of its own for this once.
-func seal(recipient string, g grant) (sender string, sealed []byte, err error) {
+func seal(recipient string, g any) (sender string, sealed []byte, err error) {
 	pair, err := nkeys.CreateCurveKeys()
 	if err != nil {
 		return "", nil, fmt.Errorf("making a curve key: %w", err)

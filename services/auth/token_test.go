@@ -22,11 +22,11 @@ func TestEachReplyIsSealedAnew(t *testing.T) {
 	r := newRig(t)
 	r.connect(t, "u1", "github", "ghp_1")
 	request := encode(t, newClient(t, r).request("u1", "github", ""))
-	a, err := r.grantToken(t.Context(), request)
+	a, err := r.grantToken(t.Context(), request, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := r.grantToken(t.Context(), request)
+	b, err := r.grantToken(t.Context(), request, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestTokenRequestsRefused(t *testing.T) {
 
 func TestRequestsWithoutAnInboxAreIgnored(t *testing.T) {
 	r := newRig(t)
-	r.serveToken([]byte("{}"), "")
+	r.serveToken([]byte("{}"), "", nil)
 	if log := r.log.String(); log != "" {
 		t.Errorf("log: %s", log)
 	}
@@ -108,7 +108,7 @@ func TestAPanicStaysInItsRequest(t *testing.T) {
 	r := newRig(t)
 	r.connect(t, "u1", "github", "ghp_canary")
 	store := *r.store
-	store.keys = nil // what cannot happen, happens
+	store.providers = nil // what cannot happen, happens
 	r.store = &store
 	r.serve(t)
 	client := newClient(t, r)
@@ -236,7 +236,7 @@ func FuzzGrantToken(f *testing.F) {
 	f.Add([]byte(`{"user_id":"*","provider":">","recipient":"` + strings.Repeat("A", 60) + `","nonce":"n"}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		reply, err := r.grantToken(t.Context(), data)
+		reply, err := r.grantToken(t.Context(), data, nil)
 		if err != nil {
 			if e := r.failure(err); e.Code == events.CodeInternal {
 				t.Fatalf("a request made us fail: %v", err)

@@ -23,6 +23,8 @@ import (
 // other error is trouble of ours, and the request is tried again.
 type Credentials interface {
 	Credential(ctx context.Context, user, provider, connectionID string) (providers.Credential, error)
+	// Refused returns a newer credential than one that the provider has refused.
+	Refused(ctx context.Context, user, provider string, refused providers.Credential) (providers.Credential, error)
 }
 
 // Parking holds a request until its time has come.

@@ -100,6 +100,10 @@ func (f tokens) Credential(_ context.Context, _, _, id string) (providers.Creden
 	return providers.Credential{Auth: "token", Token: providers.NewSecret([]byte("t0ken")), ConnectionID: id, Version: 1}, f.err
 }
 
+func (f tokens) Refused(context.Context, string, string, providers.Credential) (providers.Credential, error) {
+	return providers.Credential{}, events.Errorf(events.CodeNeedsReauth, "the connection must be authorised again")
+}
+
 func mustCredential(t *testing.T) providers.Credential {
 	t.Helper()
 	c, err := tokens{}.Credential(t.Context(), "u1", "fake", "")

@@ -283,7 +283,7 @@ func TestPanicEndsAsAResult(t *testing.T) {
 }
 
 // panics is an auth client with a mistake in it.
-type panics struct{}
+type panics struct{ tokens }
 
 func (panics) Credential(context.Context, string, string, string) (providers.Credential, error) {
 	panic("secret t0ken")

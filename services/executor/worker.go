@@ -227,11 +227,15 @@ func (w *worker) perform(ctx context.Context, t *task, p plan, c providers.Crede
 	return w.conclude(ctx, t, result)
 }
 
-// attempt calls the provider once. Whatever happens in it ends as a result,
+// attempt calls the provider, and once more where it has refused a credential
+// that is not the newest any more: then it has done nothing. Whatever happens in it ends as a result,
 // but for a shutdown: then the request is left to its next delivery.
 func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Credential) (*events.Result, error) {
 	a := attempt{worker: w, task: t, plan: p, credential: c}
 	result := a.run(ctx)
+	if a.isRefused(result) {
+		result = a.renewed(ctx, result)
+	}
 	if ctx.Err() != nil && result.Error != nil && (result.Outcome == events.Unknown || result.Error.Code == events.CodeCanceled) {
 		return nil, fmt.Errorf("stopping: %w", ctx.Err())
 	}

@@ -18,12 +18,14 @@
 //	405  not a POST
 //	413  the body is larger than the pack allows
 //	415  a content type or encoding that the pack does not read
-//	503  with Retry-After: too much work in hand, or the bus does not store
+//	503  with Retry-After: too much work in hand, the bus does not store, or it is
+//	     not known yet whether there is a secret that the signature is of
 //
 // 2xx is never said before the bus has acknowledged. A genuine body that cannot
 // be read is kept as a dead letter and answered 200, since sending it again
 // would not help. On the path there is no I/O but the publish: packs and secrets
-// are in memory, the index of accounts is fed by a watch.
+// are in memory, also those that are stored (see [Secrets]), and the index of
+// accounts is fed by a watch.
 //
 // Allowed imports: pkg, internal; never another service.
 package ingress

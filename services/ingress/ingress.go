@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,6 +20,7 @@ import (
 type Config struct {
 	JetStream jetstream.JetStream
 	Providers *providers.Registry
+	Secrets   Secrets // nil: only those of the settings
 	Log       zerolog.Logger
 
 	Now         func() time.Time // nil: time.Now
@@ -72,14 +74,18 @@ func (s *Service) Ready(context.Context) error {
 	if !s.index.loaded.Load() {
 		return errors.New("ingress: the index of connections is not loaded yet")
 	}
+	if !s.isLoaded() {
+		return errors.New("ingress: it is not known yet which webhook secrets are stored")
+	}
 	return nil
 }
 
 // Run keeps the index of connections up to date until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	for _, name := range s.Unsecured() {
-		s.Log.Warn().Str("provider", name).Msg("no webhook secret: all deliveries are refused")
-	}
+	waiting, stop := context.WithCancel(ctx)
+	var warning sync.WaitGroup
+	warning.Go(func() { s.warn(waiting) })
+	defer func() { stop(); warning.Wait() }()
 	kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
 	if err != nil {
 		return fmt.Errorf("ingress: opening the connections: %w", err)
@@ -90,13 +96,16 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// Unsecured lists the providers whose deliveries are all refused, because the
-// operator has set no secret to verify them with.
+// Unsecured lists the providers whose deliveries are all refused, because no
+// secret is known to verify them with.
 func (s *Service) Unsecured() []string {
 	var names []string
 	for _, name := range s.Providers.Names() {
 		pack, _ := s.Providers.Pack(name)
-		if pack.Webhooks != nil && len(s.Providers.App(name).WebhookSecrets) == 0 {
+		if pack.Webhooks == nil {
+			continue
+		}
+		if secrets, all := s.secretsOf(name); len(secrets) == 0 && all {
 			names = append(names, name)
 		}
 	}

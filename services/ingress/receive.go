@@ -115,13 +115,9 @@ func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxB
 
 // settle verifies a delivery and stores what it says.
 func (s *Service) settle(ctx context.Context, pack *providers.Pack, d *providers.Delivery) answer {
-	verdict, err := pack.Webhooks.Verify(d, s.Providers.App(pack.Name).WebhookSecrets)
-	var unverified *providers.VerifyError
-	if errors.As(err, &unverified) {
-		return refuse(http.StatusUnauthorized, unverified.Reason)
-	}
-	if err != nil {
-		return refuse(http.StatusUnauthorized, "unverified")
+	verdict, refusal := s.verify(pack, d)
+	if refusal != nil {
+		return *refusal
 	}
 	// The bus has to answer before the sender gives up on us. That he hangs up
 	// is no reason to drop what is here in full: he may not send it again.

@@ -4,6 +4,7 @@
 //
 //	plugfn.due.>      consumed: firings of the schedules that the bus holds (stream PLUGFN_LATER)
 //	plugfn.action.>   published: the requests that were due
+//	plugfn.connection.*.*.due   published: the jobs of the auth service that were due
 //	plugfn.dead.>     published: firings without a legal target
 //
 // The server fires; this package only moves. Several schedulers may run: a

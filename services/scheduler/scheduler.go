@@ -92,6 +92,10 @@ func (s *Service) Ready(context.Context) error {
 	return firings.Ready()
 }
 
+// jobTTL is how long a job of the auth service waits for it among the events.
+// It looks for jobs that it missed when it starts.
+const jobTTL = 24 * time.Hour
+
 // moveTimeout is how long the bus may take to store one message.
 const moveTimeout = 5 * time.Second
 
@@ -130,5 +134,8 @@ func (s *Service) forward(received events.Received, msg *message.Message) *nats.
 	}
 	out := &nats.Msg{Subject: firing.Target, Header: firing.Header, Data: msg.Payload}
 	out.Header.Set(jetstream.MsgIDHeader, firing.ID)
+	if firing.Kind == bus.KindConnection {
+		out.Header.Set(jetstream.MsgTTLHeader, jobTTL.String())
+	}
 	return out
 }

@@ -102,6 +102,25 @@ func TestDueRequestReachesItsTargetOnce(t *testing.T) {
 	}
 }
 
+func TestDueJobOfAConnection(t *testing.T) {
+	b := bustest.New(t)
+	start(t, b, 1, b)
+	target := events.ConnectionSubject("u 1", "github", events.Due)
+	err := b.Park(t.Context(), bus.Later{Kind: bus.KindConnection, User: "u 1", ID: "refresh-con_1", At: time.Now(), Target: target, Data: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the job", func() bool { return state(t, b, events.StreamEvents).Msgs == 1 })
+	stream, err := b.JetStream().Stream(t.Context(), events.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := stream.GetLastMsgForSubject(t.Context(), target)
+	if err != nil || msg.Header.Get(jetstream.MsgTTLHeader) != "24h0m0s" {
+		t.Errorf("got %+v, %v: it would be kept among the events", msg, err)
+	}
+}
+
 // stuck never removes a firing and so has each moved again.
 type stuck struct{}
 

@@ -27,6 +27,13 @@ func text(field func(*Settings) *string) func(*Settings, string) error {
 	}
 }
 
+func secret(field func(*Settings) *providers.Secret) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		*field(s) = providers.NewSecret([]byte(v))
+		return nil
+	}
+}
+
 func choice(field func(*Settings) *string, allowed ...string) func(*Settings, string) error {
 	return func(s *Settings, v string) error {
 		if !slices.Contains(allowed, v) {
@@ -61,6 +68,18 @@ func link(field func(*Settings) *string) func(*Settings, string) error {
 			return errors.New("must be a URL such as http://127.0.0.1:8484")
 		}
 		*field(s) = strings.TrimRight(v, "/")
+		return nil
+	}
+}
+
+// list takes texts that are separated by commas.
+func list(field func(*Settings) *[]string) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		for item := range strings.SplitSeq(v, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				*field(s) = append(*field(s), item)
+			}
+		}
 		return nil
 	}
 }

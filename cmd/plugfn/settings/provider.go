@@ -34,9 +34,12 @@ func (s *Settings) Apps(names []string) (map[string]providers.App, error) {
 // App returns the settings of one provider.
 func (s *Settings) App(name string) providers.App {
 	get := func(key string) string { return s.layers.values.String(providersKey + name + "." + key) }
-	app := providers.App{BaseURL: get("base_url"), ClientID: get("client_id")}
+	app := providers.App{BaseURL: get("base_url"), AuthBaseURL: get("auth_base_url"), ClientID: get("client_id")}
 	if secret := get("client_secret"); secret != "" {
 		app.ClientSecret = providers.NewSecret([]byte(secret))
+	}
+	if key := get("private_key"); key != "" {
+		app.PrivateKey = providers.NewSecret([]byte(key))
 	}
 	for line := range strings.Lines(get("webhook_secret")) {
 		if line = strings.TrimSpace(line); line != "" {

@@ -16,10 +16,14 @@ type Settings struct {
 	DataDir      string
 	ProvidersDir string // "": only the built-in packs
 	KeysetFile   string // "": in DataDir
+	KEK          providers.Secret
+	KEKCommand   string // "": none
 	APIKey       providers.Secret
 
-	HTTPAddr string
-	HTTPURL  string // "": not set
+	HTTPAddr  string
+	HTTPURL   string   // "": not set
+	PublicURL string   // "": not set
+	ReturnTo  []string // nil: nowhere
 
 	NATSAddr       string
 	NATSURL        string // "": not set

@@ -60,7 +60,8 @@ func TestPrecedence(t *testing.T) {
 
 func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 	values := map[string]string{
-		"PLUGFN_HTTP_ADDR": "0.0.0.0:1", "PLUGFN_HTTP_URL": "https://plugfn.example", "PLUGFN_NATS_ADDR": "-",
+		"PLUGFN_HTTP_ADDR": "0.0.0.0:1", "PLUGFN_HTTP_URL": "https://plugfn.example", "PLUGFN_PUBLIC_URL": "https://plugfn.example",
+		"PLUGFN_RETURN_TO": "https://a.example,https://b.example/c", "PLUGFN_NATS_ADDR": "-",
 		"PLUGFN_DURABILITY": "ha", "PLUGFN_STREAM_MAX_BYTES": "3GiB", "PLUGFN_API_KEY": "0123456789abcdef",
 		"PLUGFN_LOG_LEVEL": "debug", "PLUGFN_LOG_FORMAT": "json", "PLUGFN_INGRESS_MAX_BYTES": "1048576",
 		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_DRAIN_TIMEOUT": "90s",
@@ -89,6 +90,9 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 	}
 	if fromEnv.StreamMaxBytes != 3<<30 || fromEnv.DrainTimeout != 90*time.Second || fromEnv.ExecutorMaxInFlight != 8 {
 		t.Errorf("got %+v", fromEnv)
+	}
+	if diff := cmp.Diff([]string{"https://a.example", "https://b.example/c"}, fromEnv.ReturnTo); diff != "" {
+		t.Error(diff)
 	}
 	fromFile.ConfigFile = ""
 	equal := cmp.Comparer(func(a, b providers.Secret) bool { return a.Equal(b) })
@@ -173,6 +177,7 @@ func TestApps(t *testing.T) {
 		Environ: []string{
 			"PLUGFN_GITHUB_WEBHOOK_SECRET_FILE=" + secret, "PLUGFN_MY_CRM_CLIENT_SECRET=shh",
 			"PLUGFN_SLACK_CLIENT_ID=over", "PLUGFN_NOBODY_BASE_URL=https://x.example",
+			"PLUGFN_MY_CRM_AUTH_BASE_URL=https://login.crm.example", "PLUGFN_GITHUB_PRIVATE_KEY_FILE=" + secret,
 		},
 	})
 	if err != nil {
@@ -184,16 +189,16 @@ func TestApps(t *testing.T) {
 	}
 	got := map[string][]string{}
 	for name, app := range apps {
-		line := []string{app.BaseURL, app.ClientID, string(app.ClientSecret.Reveal())}
+		line := []string{app.BaseURL, app.AuthBaseURL, app.ClientID, string(app.ClientSecret.Reveal()), string(app.PrivateKey.Reveal())}
 		for _, w := range app.WebhookSecrets {
 			line = append(line, string(w.Reveal()))
 		}
 		got[name] = line
 	}
 	want := map[string][]string{
-		"github": {"", "", "", "one", "two"},
-		"my-crm": {"https://crm.example", "", "shh"},
-		"slack":  {"", "over", "", "new", "old"},
+		"github": {"", "", "", "", "one\n\n two ", "one", "two"},
+		"my-crm": {"https://crm.example", "https://login.crm.example", "", "shh", ""},
+		"slack":  {"", "", "over", "", "", "new", "old"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

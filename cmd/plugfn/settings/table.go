@@ -3,6 +3,8 @@ package settings
 import (
 	"strings"
 	"time"
+
+	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 // Scope tells which commands a setting is for.
@@ -64,6 +66,14 @@ func Table() []Variable {
 			Help: "where PlugFn's HTTP is (a running `plugfn dev` is found by itself)", set: link(func(s *Settings) *string { return &s.HTTPURL }),
 		},
 		{
+			Name: "PLUGFN_PUBLIC_URL", Key: "public_url", Flag: "public-url", Scope: Server,
+			Help: "PlugFn's HTTP as browsers and providers reach it, https:// unless it is this computer; empty: http:// and the address that HTTP listens at", set: link(func(s *Settings) *string { return &s.PublicURL }),
+		},
+		{
+			Name: "PLUGFN_RETURN_TO", Key: "return_to", Scope: Server,
+			Help: "where browsers may be sent once an account is connected: origins, or origins with a path that all has to be below, separated by commas", set: list(func(s *Settings) *[]string { return &s.ReturnTo }),
+		},
+		{
 			Name: "PLUGFN_NATS_ADDR", Key: "nats.addr", Flag: "nats-addr", Default: "127.0.0.1:4222", Scope: Server,
 			Help: "where the embedded NATS server listens; - for nowhere", set: address(func(s *Settings) *string { return &s.NATSAddr }, "-"),
 		},
@@ -101,7 +111,15 @@ func Table() []Variable {
 		},
 		{
 			Name: "PLUGFN_KEYSET_FILE", Key: "keyset_file", Flag: "keyset-file", Scope: Server,
-			Help: "encryption keys of the credentials; empty: keyset.json in the data directory, made when absent", set: text(func(s *Settings) *string { return &s.KeysetFile }),
+			Help: "encryption keys of the credentials, where no KEK wraps them; empty: keyset.json in the data directory, made when absent", set: text(func(s *Settings) *string { return &s.KeysetFile }),
+		},
+		{
+			Name: "PLUGFN_KEK", Key: "kek", Flag: "kek-file", Scope: Server, Secret: true,
+			Help: "key that wraps the encryption keys, which are then kept on the bus: 32 bytes in base64; a new one on the first line, the old one on the next, while it takes over", set: secret(func(s *Settings) *providers.Secret { return &s.KEK }),
+		},
+		{
+			Name: "PLUGFN_KEK_COMMAND", Key: "kek_command", Scope: Server,
+			Help: "program, with arguments, that wraps the encryption keys by a KMS: it is run with wrap or unwrap, from standard input to standard output", set: text(func(s *Settings) *string { return &s.KEKCommand }),
 		},
 		{
 			Name: "PLUGFN_LOG_LEVEL", Key: "log.level", Flag: "log-level", Default: "info", Scope: Server,
@@ -143,10 +161,12 @@ type ProviderVariable struct {
 // as a file, see [FileSuffix]. A suffix stands before those that it ends with.
 func ProviderTable() []ProviderVariable {
 	return []ProviderVariable{
+		{Suffix: "AUTH_BASE_URL", Key: "auth_base_url", Help: "where its authorization pages and tokens are instead of the provider's own host"},
 		{Suffix: "BASE_URL", Key: "base_url", Help: "API to call instead of the provider's own"},
 		{Suffix: "WEBHOOK_SECRET", Key: "webhook_secret", Secret: true, Help: "secret of its deliveries; several, one on each line (in the file also as a list), while a new one takes over"},
 		{Suffix: "CLIENT_ID", Key: "client_id", Help: "id of your OAuth client there"},
 		{Suffix: "CLIENT_SECRET", Key: "client_secret", Secret: true, Help: "secret of your OAuth client there"},
+		{Suffix: "PRIVATE_KEY", Key: "private_key", Secret: true, Help: "private key of your app there in PEM, such as that of a GitHub App"},
 	}
 }
 

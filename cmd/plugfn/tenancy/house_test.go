@@ -15,7 +15,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
@@ -161,15 +160,14 @@ func (h *house) executor() service {
 func (h *house) auth() service {
 	b := h.as(bus.RoleAuth)
 	keys, _, err := auth.OpenKeys(h.Context(), auth.KeysConfig{
-		Path:        filepath.Join(h.TempDir(), "keyset.json"),
-		Bucket:      h.bucket(b, bus.BucketKeys),
-		Connections: h.bucket(b, events.BucketConnections),
+		JetStream: b.JetStream(),
+		Path:      filepath.Join(h.TempDir(), "keyset.json"),
 	})
 	if err != nil {
 		h.Fatal(err)
 	}
 	s, err := auth.New(auth.Config{
-		Conn: b.Conn(), JetStream: b.JetStream(), Providers: h.registry, Keys: keys,
+		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Providers: h.registry, Keys: keys,
 		APIKey: providers.NewSecret([]byte(apiKey)), Log: h.log(),
 	})
 	if err != nil {
@@ -186,15 +184,6 @@ func (h *house) scheduler() service {
 		h.Fatal(err)
 	}
 	return s
-}
-
-func (h *house) bucket(b *bus.Bus, name string) jetstream.KeyValue {
-	h.Helper()
-	kv, err := b.JetStream().KeyValue(h.Context(), name)
-	if err != nil {
-		h.Fatal(err)
-	}
-	return kv
 }
 
 // run runs services until the end of the test.

@@ -1,0 +1,78 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// Secrets knows webhook secrets beside those of the settings. It is asked for
+// each delivery and answers from memory.
+type Secrets interface {
+	// WebhookSecrets returns the secrets of a provider that are good now. It
+	// reports false while there may be others.
+	WebhookSecrets(provider string) ([]providers.Secret, bool)
+	// Loaded is closed once it is known which providers have any.
+	Loaded() <-chan struct{}
+}
+
+// secretsOf returns what deliveries of a provider may be signed with, and
+// whether that is all.
+func (s *Service) secretsOf(provider string) ([]providers.Secret, bool) {
+	secrets := s.Providers.App(provider).WebhookSecrets
+	if s.Secrets == nil {
+		return secrets, true
+	}
+	stored, all := s.Secrets.WebhookSecrets(provider)
+	return append(secrets, stored...), all
+}
+
+// verify returns the refusal of a delivery that is not genuine. One that may be,
+// once all secrets are known, is to be sent again.
+func (s *Service) verify(pack *providers.Pack, d *providers.Delivery) (providers.Verdict, *answer) {
+	secrets, all := s.secretsOf(pack.Name)
+	verdict, err := pack.Webhooks.Verify(d, secrets)
+	if err == nil {
+		return verdict, nil
+	}
+	reason := "unverified"
+	var unverified *providers.VerifyError
+	if errors.As(err, &unverified) {
+		reason = unverified.Reason
+	}
+	status := http.StatusUnauthorized
+	if !all {
+		status, reason = http.StatusServiceUnavailable, "secrets not known yet: "+reason
+	}
+	refusal := refuse(status, reason)
+	return verdict, &refusal
+}
+
+// isLoaded reports whether it is known which providers have secrets.
+func (s *Service) isLoaded() bool {
+	if s.Secrets == nil {
+		return true
+	}
+	select {
+	case <-s.Secrets.Loaded():
+		return true
+	default:
+		return false
+	}
+}
+
+// warn names the providers whose deliveries are all refused, once that is known.
+func (s *Service) warn(ctx context.Context) {
+	if s.Secrets != nil {
+		select {
+		case <-s.Secrets.Loaded():
+		case <-ctx.Done():
+			return
+		}
+	}
+	for _, name := range s.Unsecured() {
+		s.Log.Warn().Str("provider", name).Msg("no webhook secret: all deliveries are refused")
+	}
+}
