@@ -39,13 +39,19 @@ func (t *target) api() (*apiClient, error) {
 // connection is a connection as the API shows it.
 type connection struct {
 	events.Connection
-	raw json.RawMessage
+	LastUsedAt time.Time
+	Refresh    *refreshTrouble
+	raw        json.RawMessage
 }
 
 // UnmarshalJSON keeps the whole object beside what is known of it.
 func (c *connection) UnmarshalJSON(data []byte) error {
 	c.raw = bytes.Clone(data)
-	return json.Unmarshal(data, &c.Connection)
+	beside := struct {
+		LastUsedAt *time.Time       `json:"last_used_at"`
+		Refresh    **refreshTrouble `json:"refresh"`
+	}{&c.LastUsedAt, &c.Refresh}
+	return errors.Join(json.Unmarshal(data, &c.Connection), json.Unmarshal(data, &beside))
 }
 
 // MarshalJSON returns the object as it came.
@@ -69,8 +75,15 @@ func (a *apiClient) connection(ctx context.Context, id string) (c connection, er
 	return c, a.do(ctx, http.MethodGet, "/v1/connections/"+url.PathEscape(id), nil, &c)
 }
 
-func (a *apiClient) disconnect(ctx context.Context, id string) error {
-	return a.do(ctx, http.MethodDelete, "/v1/connections/"+url.PathEscape(id), nil, nil)
+// disconnected is how deleting a connection ended at its provider.
+type disconnected struct {
+	Attempted bool `json:"remote_revoke_attempted"`
+	Succeeded bool `json:"remote_revoke_succeeded"`
+}
+
+func (a *apiClient) disconnect(ctx context.Context, id string) (gone disconnected, err error) {
+	err = a.do(ctx, http.MethodDelete, "/v1/connections/"+url.PathEscape(id), nil, &gone)
+	return gone, err
 }
 
 // maxPage is how many connections the API gives at once.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,8 @@ import (
 
 func newConnectionCommand() *cobra.Command {
 	return noun("connection", "connections", "Connect accounts and look at connections",
-		newConnectionCreateCommand(), newConnectionListCommand(), newConnectionShowCommand(), newConnectionDeleteCommand())
+		newConnectionCreateCommand(), newConnectionListCommand(), newConnectionShowCommand(), newConnectionEditCommand(),
+		newConnectionTestCommand(), newConnectionRefreshCommand(), newConnectionDeleteCommand())
 }
 
 // apiRun is a verb that speaks to the HTTP API.
@@ -107,7 +109,7 @@ func checkToken(text []byte, err error) (string, error) {
 }
 
 func newConnectionListCommand() *cobra.Command {
-	var user, provider string
+	var user, provider, status string
 	limit := 0
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -119,7 +121,7 @@ func newConnectionListCommand() *cobra.Command {
 				return usage("", "--limit %d: must be at least 1", limit)
 			}
 			query := url.Values{}
-			for name, value := range map[string]string{"user_id": user, "provider": provider} {
+			for name, value := range map[string]string{"user_id": user, "provider": provider, "status": status} {
 				if value != "" {
 					query.Set(name, value)
 				}
@@ -139,6 +141,7 @@ func newConnectionListCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&user, "user", "", "only this user's")
 	cmd.Flags().StringVar(&provider, "provider", "", "only to this provider")
+	cmd.Flags().StringVar(&status, "status", "", "only with this status: active, needs_reauth, error")
 	cmd.Flags().IntVar(&limit, "limit", 200, "how many at most")
 	return withTarget(settings.HTTP|settings.API, withOutput(cmd))
 }
@@ -173,22 +176,41 @@ func newConnectionShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return showConnection(p, c)
+			if err := showConnection(p, c); err != nil || !p.forPeople() {
+				return err
+			}
+			return showAudit(cmd, p, api, c.ID)
 		}),
 	}))
 }
 
 func showConnection(p *printer, c connection) error {
+	when := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.Local().Format(time.RFC3339)
+	}
+	isDefault := ""
+	if c.Default {
+		isDefault = "yes"
+	}
 	return p.object(c, c.ID, []field{
 		{"id", c.ID},
 		{"user", safe(c.UserID)},
 		{"provider", safe(c.Provider)},
 		{"name", safe(c.Name)},
+		{"default", isDefault},
 		{"account", safe(c.Account)},
+		{"label", safe(c.Label)},
 		{"status", statusOf(c)},
+		{"refresh", c.Refresh.text()},
+		{"missing scopes", safe(strings.Join(c.MissingScopes, " "))},
 		{"auth", c.Auth},
-		{"created", c.CreatedAt.Local().Format(time.RFC3339)},
-		{"updated", c.UpdatedAt.Local().Format(time.RFC3339)},
+		{"expires", when(c.ExpiresAt)},
+		{"last used", when(c.LastUsedAt)},
+		{"created", when(c.CreatedAt)},
+		{"updated", when(c.UpdatedAt)},
 	})
 }
 
@@ -207,7 +229,11 @@ func newConnectionDeleteCommand() *cobra.Command {
 			if err := confirm(cmd, yes, fmt.Sprintf("Delete the connection of user %s to %s", safe(c.UserID), safe(c.Provider))); err != nil {
 				return err
 			}
-			return api.disconnect(cmd.Context(), args[0])
+			gone, err := api.disconnect(cmd.Context(), args[0])
+			if err == nil && gone.Attempted && !gone.Succeeded {
+				hint(cmd, safe(c.Provider)+" was not told yet; PlugFn goes on trying for 24 hours")
+			}
+			return err
 		}),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")

@@ -90,6 +90,9 @@ func (p *printer) object(v any, name string, fields []field) error {
 	}
 }
 
+// forPeople reports whether the output is not for programs.
+func (p *printer) forPeople() bool { return p.form == "" || p.form == formTable || p.form == formWide }
+
 func (p *printer) fields(fields []field) error {
 	width := 0
 	for _, f := range fields {

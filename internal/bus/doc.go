@@ -5,8 +5,9 @@
 // # What an acknowledged message means
 //
 // A publish that returned an acknowledgement is kept until its age: seven days
-// for actions, results, events and runs, thirty for dead letters, for ever for
-// what is parked. What it survives until then is the durability mode:
+// for actions, results, events and runs, thirty for dead letters, ninety for the
+// audit, for ever for what is parked; or until the time that it says itself.
+// What it survives until then is the durability mode:
 //
 //	dev     one copy, on disk within two minutes. A killed process loses
 //	        nothing; a power cut or a crash of the machine loses what the

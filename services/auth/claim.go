@@ -54,11 +54,19 @@ func (f *refresher) obtain(ctx context.Context, key string, want want) (*claim, 
 		}
 		c, err := f.claimInPlace(ctx, &k, want.now)
 		if isOvertaken(err) {
+			// By what we see at once; or our copy of the record is a late one.
+			if err := w.wait(ctx, overtakenPause); err != nil {
+				return nil, k, errUnderWay(k.ID)
+			}
 			continue
 		}
 		return c, k, err
 	}
 }
+
+// overtakenPause is how long who was overtaken waits at most before he looks
+// again.
+const overtakenPause = 50 * time.Millisecond
 
 // claimInPlace claims once there is a place at the provider, because the lease
 // runs from then on.

@@ -61,6 +61,8 @@ func (r *record) youth() time.Duration {
 func (s *Service) newer(ctx context.Context, k *kept, refused bool, rest rest) (kept, error) {
 	fresh, err := s.renewedWithin(ctx, k, rest)
 	switch {
+	case err == nil && fresh.Status != events.ConnectionActive:
+		return kept{}, mustReauthorise(&fresh.record)
 	case err == nil:
 		return fresh, nil
 	case refused || k.isOver(s.store.now()) || isFinal(err):

@@ -16,6 +16,12 @@ func TestRecordRoundTrip(t *testing.T) {
 			Status: events.ConnectionActive, Scopes: []string{"repo"}, Version: 3,
 			CreatedAt: time.Unix(1, 2).UTC(), UpdatedAt: time.Unix(3, 4).UTC(),
 		},
+		App: "client", ObtainedAt: time.Unix(5, 0).UTC(), RefreshExpiresAt: time.Unix(6, 0).UTC(), Renewable: true,
+		DefaultSince: time.Unix(7, 0).UTC(), Fence: 8,
+		Refresh: refreshing{
+			Holder: "h", Since: time.Unix(9, 0).UTC(), Attempt: 2, Cut: 1, NextAttempt: time.Unix(10, 0).UTC(), DeadSince: time.Unix(11, 0).UTC(),
+			Failure: &failure{Class: failDead, Code: "invalid_grant", Status: 400, At: time.Unix(12, 0).UTC()},
+		},
 		Credential: []byte{0, 1, 255},
 	}
 	value, err := want.encode()
@@ -58,6 +64,7 @@ func TestDecodeRecordNamesWhatItRefuses(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add("u1.github.con_1", []byte(`{"id":"con_1","user_id":"u1","provider":"github","credential":"AAEC"}`))
+	f.Add("u1.github.con_1", []byte(`{"id":"con_1","user_id":"u1","provider":"github","status":"active","version":2,"expires_at":"2026-01-02T03:04:05Z","renewable":true,"fence":7,"refresh":{"holder":"h","attempt":2,"cut":1,"failure":{"class":"dead","at":"2026-01-02T03:04:05Z"}},"credential":"AAEC"}`))
 	f.Add("u1.github", []byte(`{}`))
 	f.Add("=.h-0123456789abcdef.", []byte(`null`))
 	f.Fuzz(func(t *testing.T, key string, value []byte) {

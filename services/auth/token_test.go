@@ -229,12 +229,18 @@ func FuzzGrantToken(f *testing.F) {
 	r := newRig(f)
 	const token = "ghp_fuzzed_canary"
 	r.connect(f, "u1", "github", token)
+	r.refresher.stopped = true // a refusal that is reported changes nothing
 	client := newClient(f, r)
 	f.Add(encode(f, client.request("u1", "github", "")))
 	f.Add(encode(f, client.request("u1", "github", "*")))
 	f.Add([]byte(`{"user_id":"u1","provider":"github","recipient":"X","nonce":"n"}`))
 	f.Add([]byte(`{"user_id":"*","provider":">","recipient":"` + strings.Repeat("A", 60) + `","nonce":"n"}`))
 	f.Add([]byte(`null`))
+	seen := client.request("u1", "github", "")
+	seen.SeenVersion, seen.Asker = 1, "executor"
+	f.Add(encode(f, seen))
+	seen.SeenVersion = -1
+	f.Add(encode(f, seen))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		reply, err := r.grantToken(t.Context(), data, nil)
 		if err != nil {
