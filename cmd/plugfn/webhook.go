@@ -4,5 +4,5 @@ import "github.com/spf13/cobra"
 
 func newWebhookCommand() *cobra.Command {
 	return noun("webhook", "webhooks", "Look at the deliveries of providers",
-		newWebhookVerifyCommand())
+		newWebhookRejectedCommand(), newWebhookVerifyCommand())
 }

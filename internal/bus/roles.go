@@ -57,6 +57,7 @@ const (
 	microExecutor = "plugfn-executor"
 	microAuth     = "plugfn-auth"
 	microWebhooks = "plugfn-auth-webhooks"
+	microIngress  = "plugfn-ingress"
 )
 
 const (
@@ -64,6 +65,8 @@ const (
 	// webhook secrets are.
 	subjectToken    = events.PrefixService + "auth.token"
 	subjectWebhooks = events.PrefixService + "auth.webhooks"
+	// subjectRejected is where it is asked what was refused.
+	subjectRejected = events.PrefixService + "ingress.rejected"
 )
 
 // grants is the one table of who does what on the bus. A service that starts to
@@ -77,6 +80,7 @@ func (r Role) grants() *grants {
 		g.watch(events.BucketConnections)
 		g.watch(BucketApps) // when a webhook secret changes
 		g.publish(subjectWebhooks)
+		g.serve(microIngress, subjectRejected)
 	case RoleExecutor:
 		g.consume(events.StreamActions, "executor", events.PrefixAction+">")
 		g.store(events.StreamActions, events.PrefixAction+">") // calls
@@ -134,7 +138,7 @@ func (g *grants) administer() {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")
 	}
-	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>")
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected)
 	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
 	for _, d := range declarations() {
 		g.need(d.stream())

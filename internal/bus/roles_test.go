@@ -103,6 +103,7 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.connection.u1.p.due":     {admin, auth, scheduler},
 		"plugfn.audit.u1.p.c.used":       {admin, auth},
 		"plugfn.svc.auth.webhooks":       {ingress},
+		"plugfn.svc.ingress.rejected":    {admin},
 		"plugfn.later.connection.u1.a":   {admin, auth, scheduler},
 		"plugfn.run.u1.w.s":              {admin, scheduler},
 		"plugfn.later.action.u1.a":       {admin, executor, scheduler},
@@ -112,10 +113,10 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.dead.action.u1.p.a":      {admin, executor, scheduler},
 		"other":                          {},
 
-		"_INBOX.a":                 {admin, executor, auth}, // answers to operators, results to applications
+		"_INBOX.a":                 {admin, ingress, executor, auth}, // answers to operators, results to applications
 		"_PLUGFN_INBOX.executor.a": {executor, auth},
 		"_PLUGFN_INBOX.auth.a":     {auth},
-		"_PLUGFN_INBOX.ingress.a":  {auth}, // webhook secrets
+		"_PLUGFN_INBOX.ingress.a":  {ingress, auth}, // webhook secrets
 
 		"$KV.PLUGFN_CONNECTIONS.u1.p.c": {admin, auth},
 		"$KV.PLUGFN_KEYS.canary":        {admin, auth},
@@ -163,27 +164,28 @@ func ofAdmins() []string {
 // mayBeHeard is who may subscribe to what.
 func mayBeHeard() map[string][]bus.Role {
 	all := map[string][]bus.Role{
-		">":                        {},
-		"*":                        {},
-		"*.>":                      {},
-		"plugfn.>":                 {},
-		"plugfn.*.auth.token":      {},
-		"plugfn.svc.>":             {},
-		"plugfn.svc.auth.token":    {auth},
-		"plugfn.svc.auth.webhooks": {auth},
-		"plugfn.call.>":            {admin, executor},
-		"plugfn.action.>":          {admin},
-		"plugfn.event.u1.>":        {admin},
-		"plugfn.result.>":          {admin},
-		"plugfn.connection.>":      {admin},
-		"$KV.>":                    {admin},
-		"$JS.>":                    {},
-		"$SRV.PING":                {admin, executor, auth},
-		"_INBOX.>":                 {admin},
-		"_R_.>":                    {},
-		"_PLUGFN_INBOX.>":          {},
-		"_PLUGFN_INBOX.*.>":        {},
-		"_PLUGFN_INBOX.*.*.*":      {},
+		">":                           {},
+		"*":                           {},
+		"*.>":                         {},
+		"plugfn.>":                    {},
+		"plugfn.*.auth.token":         {},
+		"plugfn.svc.>":                {},
+		"plugfn.svc.auth.token":       {auth},
+		"plugfn.svc.auth.webhooks":    {auth},
+		"plugfn.call.>":               {admin, executor},
+		"plugfn.action.>":             {admin},
+		"plugfn.event.u1.>":           {admin},
+		"plugfn.result.>":             {admin},
+		"plugfn.connection.>":         {admin},
+		"$KV.>":                       {admin},
+		"$JS.>":                       {},
+		"plugfn.svc.ingress.rejected": {ingress},
+		"$SRV.PING":                   {admin, ingress, executor, auth},
+		"_INBOX.>":                    {admin},
+		"_R_.>":                       {},
+		"_PLUGFN_INBOX.>":             {},
+		"_PLUGFN_INBOX.*.>":           {},
+		"_PLUGFN_INBOX.*.*.*":         {},
 	}
 	for _, role := range bus.Roles() { // nobody but the role itself hears the replies to it
 		all["_PLUGFN_INBOX."+string(role)+".a.*"] = []bus.Role{role}

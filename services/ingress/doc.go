@@ -9,6 +9,7 @@
 //	plugfn.event.<user>.<provider>.<event>   published: one event per connection of the delivery's
 //	                                         account; user "_" when no connection matches
 //	plugfn.dead.event.>                      published: genuine deliveries that cannot be read
+//	plugfn.svc.ingress.rejected              answered by every ingress: the deliveries it refused last
 //
 // What a sender is told:
 //

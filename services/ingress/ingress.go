@@ -35,6 +35,8 @@ type Service struct {
 	bytes   *semaphore.Weighted // its body
 	index   *index
 	refused zerolog.Logger // sampled: whoever sends rubbish must not fill the log
+
+	refusals refusals
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -80,12 +82,18 @@ func (s *Service) Ready(context.Context) error {
 	return nil
 }
 
-// Run keeps the index of connections up to date until ctx ends.
+// Run keeps the index of connections up to date, and answers questions about
+// refused deliveries, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	waiting, stop := context.WithCancel(ctx)
-	var warning sync.WaitGroup
-	warning.Go(func() { s.warn(waiting) })
-	defer func() { stop(); warning.Wait() }()
+	var beside sync.WaitGroup
+	beside.Go(func() { s.warn(waiting) })
+	beside.Go(func() {
+		if err := s.serveRefusals(waiting); err != nil { // deliveries are taken all the same
+			s.Log.Warn().Err(err).Msg("refused deliveries cannot be looked at")
+		}
+	})
+	defer func() { stop(); beside.Wait() }()
 	kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
 	if err != nil {
 		return fmt.Errorf("ingress: opening the connections: %w", err)

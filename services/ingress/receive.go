@@ -16,10 +16,12 @@ import (
 func (s *Service) receive(w http.ResponseWriter, r *http.Request) {
 	pack, ok := s.Providers.Pack(r.PathValue("provider"))
 	if !ok || pack.Webhooks == nil {
+		s.refusals.add(r, http.StatusNotFound, noSuchProvider, s.Now())
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
 	if r.Method != http.MethodPost {
+		s.refusals.add(r, http.StatusMethodNotAllowed, "method", s.Now())
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
@@ -27,6 +29,7 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request) {
 	started := s.Now()
 	a := s.take(w, r, pack, started)
 	if a.status >= 400 {
+		s.refusals.add(r, a.status, a.reason, started)
 		s.refused.Warn().Str("provider", pack.Name).Int("status", a.status).Str("reason", a.reason).
 			Int64("bytes", r.ContentLength).Msg("delivery refused")
 	} else {
