@@ -64,6 +64,7 @@ func open(t *testing.T, change ...func(*Config)) *gate {
 	}
 	registry, err := providers.NewRegistry(packs, map[string]providers.App{
 		"github": {WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(secret))}},
+		"slack":  {ClientID: "an app without a webhook secret"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -63,7 +63,9 @@ func (s *Service) isLoaded() bool {
 	}
 }
 
-// warn names the providers whose deliveries are all refused, once that is known.
+// warn names the providers whose deliveries are all refused, once that is
+// known: as a warning those that the operator has set up otherwise. Nobody uses
+// all packs, and the rest is no news.
 func (s *Service) warn(ctx context.Context) {
 	if s.Secrets != nil {
 		select {
@@ -72,7 +74,19 @@ func (s *Service) warn(ctx context.Context) {
 			return
 		}
 	}
+	var begun, rest []string
 	for _, name := range s.Unsecured() {
-		s.Log.Warn().Str("provider", name).Msg("no webhook secret: all deliveries are refused")
+		if app := s.Providers.App(name); app.ClientID != "" || app.BaseURL != "" || !app.PrivateKey.IsZero() {
+			begun = append(begun, name)
+		} else {
+			rest = append(rest, name)
+		}
+	}
+	const message = "no webhook secret: all deliveries are refused"
+	if len(begun) > 0 {
+		s.Log.Warn().Strs("providers", begun).Msg(message)
+	}
+	if len(rest) > 0 {
+		s.Log.Debug().Strs("providers", rest).Msg(message)
 	}
 }

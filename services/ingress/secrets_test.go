@@ -106,7 +106,7 @@ func TestNotReadyUntilSecretsAreKnown(t *testing.T) {
 	if err := service.Ready(ctx); err != nil {
 		t.Error(err)
 	}
-	g.eventually("the warning", func() bool { return strings.Contains(g.log.String(), `"which":"second","provider":"slack"`) })
+	g.eventually("the warning", func() bool { return strings.Contains(g.log.String(), `"which":"second","providers":["slack"]`) })
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
