@@ -10,8 +10,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/auth"
+	"github.com/plugfn/plugfn/services/auth/oauth"
 	"github.com/plugfn/plugfn/services/executor"
 	"github.com/plugfn/plugfn/services/ingress"
 	"github.com/plugfn/plugfn/services/scheduler"
@@ -89,7 +91,7 @@ func (p *process) buildExecutor(b *bus.Bus, log zerolog.Logger) (service, error)
 	}
 	s, err := executor.New(executor.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry,
-		Credentials: credentials, Parking: b, Log: log,
+		Credentials: credentials, Parking: b, Log: log, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.settings.ExecutorMaxInFlight}),
 		MaxInFlight: p.settings.ExecutorMaxInFlight, DrainTimeout: p.settings.DrainTimeout,
 	})
 	return &executing{s, credentials}, err
@@ -125,7 +127,15 @@ func (p *process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger)
 		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Providers: p.registry,
 		Keys: keys, APIKey: key, Log: log, SpillDir: filepath.Join(p.settings.DataDir, "unkept"),
 		PublicURL: p.publicURL(), ReturnTo: p.settings.ReturnTo,
+		OAuth: oauth.New(oauth.Config{HTTP: p.outbound(outbound.Config{NoReuse: true})}),
 	})
+}
+
+// outbound makes a client for calls to the providers, with the operator's own
+// hosts and networks added to cfg.
+func (p *process) outbound(cfg outbound.Config) *http.Client {
+	cfg.Trusted, cfg.AllowPrivate = p.registry.OperatorURLs(), p.settings.AllowPrivate
+	return outbound.New(cfg)
 }
 
 // publicURL is where browsers reach this process: as the operator has set it, or

@@ -77,6 +77,11 @@ func (p *Pack) checkEvents(r report) {
 
 func (h *HTTP) check(r report) {
 	checkBaseURL(h.BaseURL, r)
+	for i, host := range h.AllowHosts {
+		if !isHost(host) {
+			r(item("http.allow_hosts", i), "must be the name of a host such as files.example.com, with :port where it is not 443")
+		}
+	}
 	checkHeaderNames("http.headers", maps.Keys(h.Headers), r)
 	for name, value := range h.Headers {
 		if !isFieldValue(value) {

@@ -35,6 +35,7 @@ type Display struct {
 // HTTP is what all actions of a provider have in common.
 type HTTP struct {
 	BaseURL     string            `yaml:"base_url"`     // https, without a trailing slash; the operator may override it
+	AllowHosts  []string          `yaml:"allow_hosts"`  // beside those of base_url and of the auth blocks: what an answer may lead to
 	Headers     map[string]string `yaml:"headers"`      // sent with each request
 	Success     Predicate         `yaml:"success"`      // fields: status, header, body; empty: status < 300
 	Errors      []ErrorClass      `yaml:"errors"`       // the first that matches classes a failure

@@ -25,6 +25,7 @@ type Registry struct {
 	packs map[string]*Pack
 	apps  map[string]App
 	names []string
+	hosts map[string]map[string]bool // :: provider → host that its requests may go to
 }
 
 // NewRegistry joins packs and apps, both by provider name. An app without a
@@ -34,6 +35,7 @@ func NewRegistry(packs map[string]*Pack, apps map[string]App) (*Registry, error)
 		packs: maps.Clone(packs),
 		apps:  map[string]App{},
 		names: slices.Sorted(maps.Keys(packs)),
+		hosts: map[string]map[string]bool{},
 	}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(apps)) {
@@ -55,6 +57,9 @@ func NewRegistry(packs map[string]*Pack, apps map[string]App) (*Registry, error)
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
+	}
+	for name, pack := range r.packs {
+		r.hosts[name] = hostsOf(pack, r.apps[name])
 	}
 	return r, nil
 }

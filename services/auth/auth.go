@@ -15,6 +15,7 @@ import (
 
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/id"
+	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/auth/oauth"
@@ -31,7 +32,7 @@ type Config struct {
 	Parking   Parking
 	Providers *providers.Registry
 	Keys      *Keys
-	OAuth     *oauth.Client    // asks the providers; nil: one with its defaults
+	OAuth     *oauth.Client    // asks the providers; nil: one that calls public addresses and the operator's own base URLs
 	APIKey    providers.Secret // what callers of the HTTP API show
 	Log       zerolog.Logger
 	Now       func() time.Time // nil: time.Now
@@ -74,7 +75,8 @@ func New(cfg Config) (*Service, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.OAuth == nil {
-		cfg.OAuth = oauth.New(oauth.Config{Now: cfg.Now})
+		web := outbound.New(outbound.Config{Trusted: cfg.Providers.OperatorURLs(), NoReuse: true})
+		cfg.OAuth = oauth.New(oauth.Config{HTTP: web, Now: cfg.Now})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()

@@ -63,7 +63,10 @@ const maxTimeout = 10 * time.Minute
 // interrupted says why a call has no answer. The error's own text may hold the
 // URL and with it a secret, so it is not passed on.
 func (a *attempt) interrupted(ctx context.Context, err error) *events.Error {
+	var refused *events.Error
 	switch {
+	case errors.As(err, &refused): // by our own client, which says why
+		return refused
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return events.Errorf(events.CodeTimeout, "%s did not answer within the time allowed", a.task.Provider)
 	case errors.Is(err, context.Canceled):

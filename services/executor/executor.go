@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -41,7 +42,7 @@ type Config struct {
 	Parking     Parking
 	Log         zerolog.Logger
 
-	HTTP         *http.Client     // calls the providers; nil: one with bounded connections, no redirects and no proxy
+	HTTP         *http.Client     // calls the providers; nil: one of internal/outbound that trusts the operator's base URLs
 	Now          func() time.Time // nil: time.Now
 	MaxInFlight  int              // requests worked on at once; 0: 256
 	AckWait      time.Duration    // how long a dead executor holds its requests; 0: 10 s
@@ -73,7 +74,10 @@ func New(cfg Config) (*Service, error) {
 		cfg.MaxInFlight = 256
 	}
 	if cfg.HTTP == nil {
-		cfg.HTTP = newClient(cfg.MaxInFlight)
+		// Nothing queues for a connection: a write is noted as sent before it is
+		// handed over, and one that waited there when the process died would be
+		// unknown.
+		cfg.HTTP = outbound.New(outbound.Config{Trusted: cfg.Providers.OperatorURLs(), ConnsPerHost: cfg.MaxInFlight})
 	}
 	if cfg.AckWait == 0 {
 		cfg.AckWait = 10 * time.Second
@@ -152,23 +156,4 @@ func outlive(ctx context.Context, d time.Duration) (context.Context, context.Can
 // auth service): 1 s, doubling up to 30 s.
 func backoff(deliveries uint64) time.Duration {
 	return min(time.Second<<min(deliveries-min(deliveries, 1), 5), 30*time.Second)
-}
-
-// newClient is one client for all providers of a process: bounded connections,
-// no redirects (a credential follows none) and no proxy from the environment.
-// Nothing queues for a connection: a write is noted as sent before it is handed
-// over, and one that waited there when the process died would be unknown.
-func newClient(connections int) *http.Client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy = nil
-	t.MaxIdleConns = 2 * connections
-	t.MaxIdleConnsPerHost = 64
-	t.MaxConnsPerHost = connections
-	t.IdleConnTimeout = 30 * time.Second
-	t.TLSHandshakeTimeout = 5 * time.Second
-	t.MaxResponseHeaderBytes = 64 << 10
-	return &http.Client{
-		Transport:     t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }

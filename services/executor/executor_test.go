@@ -20,6 +20,7 @@ import (
 
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/bus/bustest"
+	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -135,7 +136,7 @@ func tell(t *testing.T, serve http.HandlerFunc, change ...func(*Config)) *story 
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newClient(64)
+	client := outbound.New(outbound.Config{Trusted: []string{p.URL}})
 	t.Cleanup(client.CloseIdleConnections)
 	cfg := Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: registry, Credentials: tokens{}, Parking: b,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -79,6 +80,24 @@ func list(field func(*Settings) *[]string) func(*Settings, string) error {
 			if item = strings.TrimSpace(item); item != "" {
 				*field(s) = append(*field(s), item)
 			}
+		}
+		return nil
+	}
+}
+
+// networks takes CIDRs, and addresses that stand for themselves alone.
+func networks(field func(*Settings) *[]netip.Prefix) func(*Settings, string) error {
+	return func(s *Settings, v string) error {
+		for item := range strings.SplitSeq(v, ",") {
+			item = strings.TrimSpace(item)
+			prefix, err := netip.ParsePrefix(item)
+			if addr, aerr := netip.ParseAddr(item); aerr == nil && addr.Zone() == "" {
+				prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+			}
+			if err != nil {
+				return errors.New("must be networks such as 10.0.0.0/8 or fd00::/8, separated by commas")
+			}
+			*field(s) = append(*field(s), prefix.Masked())
 		}
 		return nil
 	}

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -39,6 +40,7 @@ type Settings struct {
 	IngressMaxInFlight  int
 	IngressMaxBytes     int64
 	ExecutorMaxInFlight int
+	AllowPrivate        []netip.Prefix // nil: public addresses only
 	DrainTimeout        time.Duration
 
 	layers *layers

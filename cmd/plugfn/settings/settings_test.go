@@ -2,6 +2,8 @@ package settings
 
 import (
 	"flag"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -65,7 +67,7 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 		"PLUGFN_DURABILITY": "ha", "PLUGFN_STREAM_MAX_BYTES": "3GiB", "PLUGFN_API_KEY": "0123456789abcdef",
 		"PLUGFN_LOG_LEVEL": "debug", "PLUGFN_LOG_FORMAT": "json", "PLUGFN_INGRESS_MAX_BYTES": "1048576",
 		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_DRAIN_TIMEOUT": "90s",
-		"PLUGFN_NATS_SECURE": "true",
+		"PLUGFN_NATS_SECURE": "true", "PLUGFN_ALLOW_PRIVATE_CIDRS": "10.0.0.0/8, fd00::1",
 	}
 	var environ []string
 	var file strings.Builder
@@ -96,7 +98,10 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 	}
 	fromFile.ConfigFile = ""
 	equal := cmp.Comparer(func(a, b providers.Secret) bool { return a.Equal(b) })
-	if diff := cmp.Diff(fromEnv, fromFile, cmpopts.IgnoreUnexported(Settings{}), equal); diff != "" {
+	if got := fmt.Sprint(fromEnv.AllowPrivate); got != "[10.0.0.0/8 fd00::1/128]" {
+		t.Errorf("networks are %s", got)
+	}
+	if diff := cmp.Diff(fromEnv, fromFile, cmpopts.IgnoreUnexported(Settings{}), cmpopts.EquateComparable(netip.Prefix{}), equal); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -113,6 +118,7 @@ func TestErrorsNameWhatIsWrong(t *testing.T) {
 		{"size", "PLUGFN_STREAM_MAX_BYTES=1GB", "", `PLUGFN_STREAM_MAX_BYTES "1GB": must be a size such as 512MiB or 2GiB`},
 		{"duration", "PLUGFN_DRAIN_TIMEOUT=30", "", `PLUGFN_DRAIN_TIMEOUT "30": must be a duration such as 30s`},
 		{"URL", "PLUGFN_HTTP_URL=localhost:8484", "", `PLUGFN_HTTP_URL "localhost:8484": must be a URL`},
+		{"networks", "PLUGFN_ALLOW_PRIVATE_CIDRS=10.0.0.0/33", "", `PLUGFN_ALLOW_PRIVATE_CIDRS "10.0.0.0/33": must be networks such as 10.0.0.0/8`},
 		{"level", "PLUGFN_LOG_LEVEL=loud", "", `PLUGFN_LOG_LEVEL "loud": must be trace, debug, info, warn or error`},
 		{"secret is not shown", "PLUGFN_API_KEY=hunter2", "", `PLUGFN_API_KEY: must have at least 16 characters`},
 		{"file away", "PLUGFN_API_KEY_FILE=/nowhere/key", "", `PLUGFN_API_KEY_FILE: open /nowhere/key: no such file`},

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 
@@ -140,6 +141,10 @@ func Table() []Variable {
 		{
 			Name: "PLUGFN_EXECUTOR_MAX_IN_FLIGHT", Key: "executor.max_in_flight", Default: "256", Scope: Server,
 			Help: "action requests worked on at once", set: count(func(s *Settings) *int { return &s.ExecutorMaxInFlight }),
+		},
+		{
+			Name: "PLUGFN_ALLOW_PRIVATE_CIDRS", Key: "allow_private_cidrs", Scope: Server,
+			Help: "networks, separated by commas, in which providers may be although they are not public; the hosts of base URLs that you set may be anywhere", set: networks(func(s *Settings) *[]netip.Prefix { return &s.AllowPrivate }),
 		},
 		{
 			Name: "PLUGFN_DRAIN_TIMEOUT", Key: "drain_timeout", Default: "30s", Scope: Server,

@@ -11,6 +11,9 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"github.com/plugfn/plugfn/internal/outbound"
+	"github.com/plugfn/plugfn/pkg/events"
 )
 
 const (
@@ -20,8 +23,8 @@ const (
 
 // Config holds what a Client needs. The zero value is good.
 type Config struct {
-	// HTTP sends the requests; nil: a client of its own, without a proxy. Its
-	// redirects are never followed.
+	// HTTP sends the requests; nil: a client of its own that calls any address.
+	// Its redirects are never followed.
 	HTTP    *http.Client
 	Now     func() time.Time // nil: time.Now
 	Timeout time.Duration    // of one request with its answer; 0: 20 s
@@ -40,25 +43,15 @@ func New(cfg Config) *Client {
 	if cfg.HTTP != nil {
 		c.http = *cfg.HTTP
 	} else {
-		c.http.Transport = newTransport()
+		// An idle connection that the server closes just now leaves it open
+		// whether a refresh token was spent. Token requests are rare.
+		c.http = *outbound.New(outbound.Config{AnyAddress: true, NoReuse: true})
 	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if c.now == nil {
 		c.now = time.Now
 	}
 	return c
-}
-
-func newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    5 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
-		// An idle connection that the server closes just now leaves it open
-		// whether a refresh token was spent. Token requests are rare.
-		DisableKeepAlives: true,
-	}
 }
 
 // send performs a request and reads its answer.
@@ -91,7 +84,10 @@ func (c *Client) send(ctx context.Context, op string, req *http.Request) (answer
 func lost(op string, err error, status int, sent bool) *Failure {
 	f := &Failure{Op: op, Class: Transient, Status: status, Sent: sent, reason: "the provider cannot be reached"}
 	var timeout net.Error
+	var refused *events.Error
 	switch {
+	case errors.As(err, &refused): // not called at all
+		f.reason = refused.Message
 	case errors.Is(err, context.Canceled):
 		f.err, f.reason = context.Canceled, "canceled"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

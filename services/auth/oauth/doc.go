@@ -20,6 +20,6 @@
 //
 // Every error of a request is a *[Failure]; its class says what to do next.
 //
-// Allowed imports: pkg/providers, pkg/events, golang.org/x/oauth2 (URLs and PKCE
+// Allowed imports: pkg/providers, pkg/events, internal/outbound, golang.org/x/oauth2 (URLs and PKCE
 // only: its exchange does none of the above).
 package oauth
