@@ -23,6 +23,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/auth/oauth"
 	"github.com/plugfn/plugfn/services/auth/oauthtest"
 )
 
@@ -555,7 +556,10 @@ func TestReconnect(t *testing.T) {
 }
 
 func TestTheAccountIsAskedForAgain(t *testing.T) {
-	f := newFlowRig(t, flowOptions{pack: []string{"path: /me}, account", "path: /whoami}, account"}})
+	f := newFlowRig(t, flowOptions{
+		pack:   []string{"path: /me}, account", "path: /whoami}, account"},
+		config: func(c *Config) { c.OAuth = oauth.New(oauth.Config{Now: c.Now}) }, // the API moves to where no setting says it is
+	})
 	// The first answers of the API are trouble of the provider's.
 	api, failing := f.as.API(), atomic.Int64{}
 	failing.Store(2)
