@@ -118,7 +118,7 @@ func startIngress(b *testing.B, on *bus.Bus) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	service, err := ingress.New(ingress.Config{JetStream: on.JetStream(), Providers: registry})
+	service, err := ingress.New(ingress.Config{JetStream: on.JetStream(), Providers: registry, GroupCommit: on.Durability() == bus.Single})
 	if err != nil {
 		b.Fatal(err)
 	}

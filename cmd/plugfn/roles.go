@@ -68,6 +68,7 @@ func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) 
 	s, err := ingress.New(ingress.Config{
 		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
+		GroupCommit: b.Durability() == bus.Single,
 	})
 	return &receiving{s, secrets}, err
 }

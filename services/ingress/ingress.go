@@ -14,6 +14,7 @@ import (
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/ingress/commit"
 )
 
 // Config holds what a Service needs.
@@ -24,6 +25,7 @@ type Config struct {
 	Log       zerolog.Logger
 
 	Now         func() time.Time // nil: time.Now
+	GroupCommit bool             // the one server of the bus syncs every write: deliveries that wait for it share one
 	MaxInFlight int64            // deliveries worked on at once; 0: 512
 	MaxBytes    int64            // bytes of bodies held at once; 0: 256 MiB
 }
@@ -33,6 +35,8 @@ type Service struct {
 	Config
 	places  *semaphore.Weighted // one each delivery
 	bytes   *semaphore.Weighted // its body
+	events  *commit.Store
+	dead    *commit.Store
 	index   *index
 	refused zerolog.Logger // sampled: whoever sends rubbish must not fill the log
 
@@ -56,8 +60,18 @@ func New(cfg Config) (*Service, error) {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 256 << 20
 	}
+	events, err := commit.New(commit.Config{JetStream: cfg.JetStream, Grouped: cfg.GroupCommit})
+	if err != nil {
+		return nil, fmt.Errorf("ingress: %w", err)
+	}
+	dead, err := commit.New(commit.Config{JetStream: cfg.JetStream})
+	if err != nil {
+		return nil, fmt.Errorf("ingress: %w", err)
+	}
 	return &Service{
 		Config:  cfg,
+		events:  events,
+		dead:    dead,
 		places:  semaphore.NewWeighted(cfg.MaxInFlight),
 		bytes:   semaphore.NewWeighted(cfg.MaxBytes),
 		index:   newIndex(),
@@ -93,7 +107,7 @@ func (s *Service) Run(ctx context.Context) error {
 			s.Log.Warn().Err(err).Msg("refused deliveries cannot be looked at")
 		}
 	})
-	defer func() { stop(); beside.Wait() }()
+	defer func() { stop(); beside.Wait(); s.events.Wait() }()
 	kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
 	if err != nil {
 		return fmt.Errorf("ingress: opening the connections: %w", err)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,7 +28,10 @@ func (s *Service) publish(ctx context.Context, pack *providers.Pack, d *provider
 	var all errgroup.Group
 	all.SetLimit(maxAtOnce)
 	for _, o := range owners {
-		all.Go(func() error { return s.store(ctx, eventMsg(pack, d, verdict, n, o)) })
+		all.Go(func() error {
+			_, err := s.events.Publish(ctx, eventMsg(pack, d, verdict, n, o))
+			return err
+		})
 	}
 	if err := all.Wait(); err != nil {
 		s.Log.Error().Err(err).Str("provider", pack.Name).Str("delivery", n.ID).Int("events", len(owners)).Msg("event not stored")
@@ -80,34 +81,13 @@ func (s *Service) keep(ctx context.Context, pack *providers.Pack, d *providers.D
 	dead := e.Msg(events.DeadSubject("event", "", pack.Name, "unparsed"))
 	dead.Header.Set(events.HeaderReason, cause.Error())
 	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(pack.Name, appEndpoint, id, ""))
-	if err := s.store(ctx, dead); err != nil {
+	if _, err := s.dead.Publish(ctx, dead); err != nil {
 		s.Log.Error().Err(err).Str("provider", pack.Name).Msg("unreadable delivery not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
 	s.Log.Warn().Str("provider", pack.Name).Int("bytes", len(d.Body)).Msg("unreadable delivery kept as dead letter")
 	return answer{status: http.StatusOK, event: "unparsed", published: 1}
 }
-
-// store publishes msg and waits until the bus has it. A repetition of what the
-// bus has is a success.
-func (s *Service) store(ctx context.Context, msg *nats.Msg) error {
-	for {
-		_, err := s.JetStream.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
-		var api *jetstream.APIError
-		if !errors.As(err, &api) || api.ErrorCode != errInProcess {
-			return err
-		}
-		// The same id is being stored at this moment: look again whether it was.
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the same delivery to be stored: %w", ctx.Err())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-// errInProcess is nats-server's JSStreamDuplicateMessageConflict.
-const errInProcess jetstream.ErrorCode = 10158
 
 // dedupeID is the Nats-Msg-Id of a delivery for one connection. Deduplication
 // is stream-wide, so the id holds everything that tells deliveries apart.
