@@ -151,8 +151,10 @@ func effectOf(e providers.Effect) string {
 	switch e {
 	case providers.EffectRead:
 		return "reads"
-	case providers.EffectIdempotent:
+	case providers.EffectIdempotent, providers.EffectKeyed:
 		return "writes, repeatable"
+	case providers.EffectReconcile:
+		return "writes, found again"
 	default:
 		return "writes"
 	}

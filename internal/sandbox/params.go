@@ -40,7 +40,8 @@ func paramsOf(action *providers.Action) params {
 	}
 	if body := action.Request.Body; body != nil {
 		p.body = body.Encoding
-		p.exact = p.exact && len(body.Omit) == 0
+		keyed := action.Idempotency != nil && action.Idempotency.Field != "" // a member that is no parameter
+		p.exact = p.exact && len(body.Omit) == 0 && !keyed
 	}
 	for name, types := range p.types { // a text without a type may have been anything
 		if len(types) == 0 && (p.body == providers.EncodingForm || p.isPlaced(name)) {

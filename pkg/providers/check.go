@@ -110,7 +110,10 @@ func (c *ErrorClass) check(path string, r report) {
 	if !slices.Contains(codeNames(), c.Code) {
 		r(path+".code", "must be an error code%s; there are %s", didYouMean(c.Code, known), strings.Join(codeNames(), ", "))
 	}
-	checkSource(path+".retry_after", c.RetryAfter, r)
+	checkSources(path+".retry_after", c.RetryAfter, r)
+	if c.NothingDone && c.Code != string(events.CodeProviderUnavailable) {
+		r(path+".nothing_done", "goes with code: %s; the others say so by themselves", events.CodeProviderUnavailable)
+	}
 	checkSource(path+".needs", c.Needs, r)
 	if !c.Needs.IsZero() && c.Code != string(events.CodeScopeRequired) {
 		r(path+".needs", "goes with code: %s", events.CodeScopeRequired)

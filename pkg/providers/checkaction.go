@@ -12,10 +12,8 @@ func (a *Action) check(path string, r report) {
 		r(path+".summary", "is missing")
 	}
 	checkLink(path+".docs", a.Docs, r)
-	switch a.Effect {
-	case EffectRead, EffectIdempotent, EffectNone:
-	default:
-		r(path+".effect", "must be %s, %s or %s", EffectRead, EffectIdempotent, EffectNone)
+	if !slices.Contains(effects(), a.Effect) {
+		r(path+".effect", "must be %s, %s, %s, %s or %s", EffectRead, EffectIdempotent, EffectKeyed, EffectReconcile, EffectNone)
 	}
 	if !a.Result.IsZero() && a.Result.kind != sourceJSON {
 		r(path+".result", "must be json:/pointer")
@@ -29,7 +27,15 @@ func (a *Action) check(path string, r report) {
 	}
 	a.checkSensitive(path, r)
 	a.checkRequest(path+".request", r)
+	a.checkIdempotency(path+".idempotency", r)
+	if a.Retry.Attempts < 0 || a.Retry.Attempts > maxAttempts {
+		r(path+".retry.attempts", "must be from 1 to %d", maxAttempts)
+	}
+	checkTimeout(path+".retry.base", a.Retry.Base, r)
 }
+
+// maxAttempts is the most that an action or a request may ask for.
+const maxAttempts = 100
 
 func (a *Action) checkSensitive(path string, r report) {
 	for i, pointer := range a.Sensitive {
@@ -75,7 +81,7 @@ func (a *Action) checkMethod(path string, r report) {
 		if a.Request.Body != nil {
 			r(path+".body", "has no place in %s", a.Request.Method)
 		}
-		if a.Effect == EffectNone && a.Request.Method != http.MethodDelete {
+		if a.Effect != EffectRead && a.Effect != EffectIdempotent && a.Request.Method != http.MethodDelete {
 			r(path+".method", "%s is repeated by net/http on its own, so the effect must be %s or %s",
 				a.Request.Method, EffectRead, EffectIdempotent)
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
 )
@@ -26,7 +27,23 @@ type ActionFixture struct {
 	Request  ActionCall      `yaml:"request"`
 	Response ActionAnswer    `yaml:"response"`
 	Expect   ActionExpect    `yaml:"expect"`
+	Look     *ActionLook     `yaml:"look"` // nil: the write is not looked for
 }
+
+// ActionLook is the search for a write of an action with effect reconcile, that
+// was sent with FixtureKey at FixtureSent and is found.
+type ActionLook struct {
+	Request  ActionCall      `yaml:"request"`
+	Response ActionAnswer    `yaml:"response"`
+	Data     json.RawMessage `yaml:"data"` // of the write, as the search gives it
+}
+
+// FixtureKey is the idempotency key of writes in fixtures.
+const FixtureKey = "00000000-0000-4000-8000-000000000001"
+
+// FixtureSent is when writes in fixtures were first sent. What was made up to a
+// minute before counts as made by them.
+func FixtureSent() time.Time { return time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC) }
 
 // ActionCall is all of a request but the credential and what every request of
 // the pack has.
@@ -126,6 +143,9 @@ func (f *ActionFixture) check(p *Pack, r report) {
 		r("expect.error.code", "is no error code")
 	case e.Data == nil && e.Error == nil && f.Response.Body == nil:
 		r("expect", "needs data or error where the response has no JSON body")
+	}
+	if l := f.Look; l != nil && (l.Response.Body == nil || l.Data == nil || l.Request.Method == "") {
+		r("look", "needs request, response.body and data")
 	}
 }
 

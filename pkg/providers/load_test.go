@@ -86,7 +86,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		},
 		{
 			"unknown key inside", "    effect: idempotent\n", "    efect: idempotent\n",
-			"lamp/provider.yaml:18: actions.lamps.set.effect: must be read, idempotent or none\n" +
+			"lamp/provider.yaml:18: actions.lamps.set.effect: must be read, idempotent, keyed, reconcile or none\n" +
 				"lamp/provider.yaml:20: actions.lamps.set.efect: unknown key, did you mean effect?",
 		},
 		{
@@ -164,7 +164,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"duration", "  request_id:", "  timeout: 30\n  request_id:", `lamp/provider.yaml:16: http.timeout: must be a duration above zero such as 30s`},
 		{"long duration", "  request_id:", "  timeout: 1h\n  request_id:", `lamp/provider.yaml:16: http.timeout: must be at most 10m0s`},
 
-		{"effect", "effect: idempotent", "effect: keyed", `lamp/provider.yaml:20: actions.lamps.set.effect: must be read, idempotent or none`},
+		{"effect", "effect: idempotent", "effect: sometimes", `lamp/provider.yaml:20: actions.lamps.set.effect: must be read, idempotent, keyed, reconcile or none`},
 		{"action name", "  lamps.set:", "  lamps/set:", `lamp/provider.yaml:18: actions.lamps/set: must be names of letters, digits and _, joined by dots, at most 100 bytes`},
 		{"method", "method: PUT", "method: put", `lamp/provider.yaml:33: actions.lamps.set.request.method: must be GET, HEAD, POST, PUT, PATCH or DELETE`},
 		{"body of get", "method: PUT", "method: GET", `lamp/provider.yaml:36: actions.lamps.set.request.body: has no place in GET`},
@@ -175,7 +175,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"open template", `"{{params.why}}"`, `"{{params.why"`, `lamp/provider.yaml:35: actions.lamps.set.request.query.why: has {{ without }}`},
 		{
 			"filter", `"{{params.why}}"`, `"{{params.why | upper}}"`,
-			`lamp/provider.yaml:35: actions.lamps.set.request.query.why: {{params.why | upper}}: unknown filter "upper": there are base64, lower and default "x"`,
+			`lamp/provider.yaml:35: actions.lamps.set.request.query.why: {{params.why | upper}}: unknown filter "upper": there are base64, lower, unix and default "x"`,
 		},
 		{
 			"template field", "{{params.room}}/lamps", "{{params.rom}}/lamps",
@@ -271,7 +271,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 
 func TestLoadReportsAllProblems(t *testing.T) {
 	text := change(t, minimal, "version: 1.0.0", "version: one")
-	text = change(t, text, "effect: idempotent", "effect: keyed")
+	text = change(t, text, "effect: idempotent", "effect: sometimes")
 	text = change(t, text, "maxLength: 20", "maxLenght: 20")
 	text = change(t, text, "{{params.why}}", "{{params.why")
 	_, err := loadText(t, text)
@@ -280,7 +280,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 	}
 	want := []string{
 		`lamp/provider.yaml:4: version: must be a semantic version such as 1.0.0`,
-		`lamp/provider.yaml:20: actions.lamps.set.effect: must be read, idempotent or none`,
+		`lamp/provider.yaml:20: actions.lamps.set.effect: must be read, idempotent, keyed, reconcile or none`,
 		`lamp/provider.yaml:28: actions.lamps.set.params: properties: color: unknown keyword "maxLenght", did you mean maxLength?`,
 		`lamp/provider.yaml:35: actions.lamps.set.request.query.why: has {{ without }}`,
 	}

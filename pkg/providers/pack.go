@@ -47,10 +47,13 @@ type HTTP struct {
 
 // ErrorClass maps a failed response to an error code.
 type ErrorClass struct {
-	When       Predicate `yaml:"when"` // fields as in HTTP.Success
-	Code       string    `yaml:"code"` // one of the codes of pkg/events
-	RetryAfter Source    `yaml:"retry_after"`
-	Needs      Source    `yaml:"needs"` // json:/pointer to the missing scope, for scope_required
+	When       Predicate `yaml:"when"`        // fields as in HTTP.Success
+	Code       string    `yaml:"code"`        // one of the codes of pkg/events
+	RetryAfter Sources   `yaml:"retry_after"` // seconds, a Unix time or an HTTP date: the first that is there
+	// NothingDone says that the provider carries nothing out when it answers
+	// so, for provider_unavailable. All other codes say that by themselves.
+	NothingDone bool   `yaml:"nothing_done"`
+	Needs       Source `yaml:"needs"` // json:/pointer to the missing scope, for scope_required
 }
 
 // ErrorFields are JSON pointers into a failure's body.
@@ -68,8 +71,14 @@ type Effect string
 const (
 	EffectRead       Effect = "read"       // changes nothing
 	EffectIdempotent Effect = "idempotent" // a repetition changes nothing more
+	EffectKeyed      Effect = "keyed"      // the provider drops a repetition with the same key
+	EffectReconcile  Effect = "reconcile"  // a read tells whether it was carried out
 	EffectNone       Effect = "none"       // a repetition does it again
 )
+
+func effects() []Effect {
+	return []Effect{EffectRead, EffectIdempotent, EffectKeyed, EffectReconcile, EffectNone}
+}
 
 // Action is an operation that a provider offers.
 type Action struct {
@@ -83,7 +92,17 @@ type Action struct {
 	Result    Source        `yaml:"result"`    // json:/pointer to the part of the body that is the data; empty: all of it
 	Sensitive []string      `yaml:"sensitive"` // JSON pointers into params that no log may show
 	Timeout   time.Duration `yaml:"timeout"`   // 0: the pack's
-	pack      *Pack
+	// Idempotency is how a repetition is recognised; with effect keyed and
+	// reconcile, nil otherwise.
+	Idempotency *Idempotency `yaml:"idempotency"`
+	Retry       Retry        `yaml:"retry"`
+	pack        *Pack
+}
+
+// Retry is how often an action is tried, where it may be tried again at all.
+type Retry struct {
+	Attempts int           `yaml:"attempts"` // the first among them; 0: 5
+	Base     time.Duration `yaml:"base"`     // the longest wait after the first, which doubles each time; 0: 1 s
 }
 
 // Request is how an action is asked for.

@@ -69,25 +69,34 @@ func (p Predicate) String() string { return p.text }
 func (p Predicate) IsZero() bool { return p.program == nil }
 
 func parsePredicate(text string) (Predicate, error) {
+	program, readsBody, err := compilePredicate(text, expr.Env(verdict{}))
+	if err != nil {
+		return Predicate{}, err
+	}
+	return Predicate{text: text, program: program, readsBody: readsBody}, nil
+}
+
+// compilePredicate compiles a condition on the fields of an environment.
+func compilePredicate(text string, env expr.Option) (program *vm.Program, readsBody bool, err error) {
 	if len(text) > maxPredicateText {
-		return Predicate{}, fmt.Errorf("is longer than %d bytes", maxPredicateText)
+		return nil, false, fmt.Errorf("is longer than %d bytes", maxPredicateText)
 	}
 	guard := &predicateGuard{}
 	options := []expr.Option{
-		expr.Env(verdict{}), expr.AsBool(), expr.MaxNodes(maxPredicateNodes),
+		env, expr.AsBool(), expr.MaxNodes(maxPredicateNodes),
 		expr.DisableAllBuiltins(), expr.Patch(guard),
 	}
 	for _, name := range predicateFunctions() {
 		options = append(options, expr.EnableBuiltin(name))
 	}
-	program, err := expr.Compile(text, options...)
+	program, err = expr.Compile(text, options...)
 	if err != nil {
-		return Predicate{}, errors.New(firstLine(err.Error()))
+		return nil, false, errors.New(firstLine(err.Error()))
 	}
 	if guard.err != nil {
-		return Predicate{}, guard.err
+		return nil, false, guard.err
 	}
-	return Predicate{text: text, program: program, readsBody: guard.readsBody}, nil
+	return program, guard.readsBody, nil
 }
 
 func predicateFunctions() []string {

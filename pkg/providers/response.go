@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -24,9 +27,9 @@ const (
 //
 // Data is the body as it came if that is JSON, or the part of it that
 // [Action].Result names; a body that is not JSON is one JSON string; no body is
-// null.
+// null. The *events.Error of a failure is wrapped in a [*Failure].
 func (a *Action) Read(resp *http.Response) (json.RawMessage, error) {
-	limit := int64(cmp.Or(a.pack.HTTP.MaxResponse, defaultMaxResponse))
+	limit := a.MaxResponse()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return nil, err
@@ -40,6 +43,28 @@ func (a *Action) Read(resp *http.Response) (json.RawMessage, error) {
 	}
 	return r.data(a.Result), nil
 }
+
+// MaxResponse is how many bytes a response to the action may have.
+func (a *Action) MaxResponse() int64 {
+	return int64(cmp.Or(a.pack.HTTP.MaxResponse, defaultMaxResponse))
+}
+
+// Failure is an answer that refuses, with what the provider advises.
+type Failure struct {
+	Err *events.Error
+	// RetryAfter is how long the provider wants to be left alone, at most a day;
+	// 0: it does not say.
+	RetryAfter time.Duration
+	// NothingDone is whether the pack says that the provider carried nothing out,
+	// although the code alone leaves that open.
+	NothingDone bool
+}
+
+// Error returns the code and the message.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns the *events.Error.
+func (f *Failure) Unwrap() error { return f.Err }
 
 // response is one answer of a provider. It decodes the body when that is first
 // asked for: most successes are passed on as they are.
@@ -124,7 +149,7 @@ func (r *response) data(result Source) json.RawMessage {
 
 // failure classes the response: the first class of the pack that matches, else
 // what the status alone says.
-func (r *response) failure() *events.Error {
+func (r *response) failure() *Failure {
 	for _, class := range r.http.Errors {
 		if !r.holds(class.When) {
 			continue
@@ -133,9 +158,55 @@ func (r *response) failure() *events.Error {
 		if scope, ok := r.find(class.Needs); ok {
 			message = "the connection lacks the scope " + scope
 		}
-		return r.error(events.Code(class.Code), message)
+		return &Failure{
+			Err: r.error(events.Code(class.Code), message), RetryAfter: r.retryAfter(class.RetryAfter), NothingDone: class.NothingDone,
+		}
 	}
-	return r.error(codeOfStatus(r.status), r.message())
+	f := &Failure{Err: r.error(codeOfStatus(r.status), r.message())}
+	if f.Err.Code == events.CodeRateLimited {
+		f.RetryAfter = r.retryAfter(Sources{{kind: sourceHeader, name: "Retry-After"}})
+	}
+	return f
+}
+
+// retryAfter reads the first advice that can be read.
+func (r *response) retryAfter(sources Sources) time.Duration {
+	for _, source := range sources {
+		text, ok := r.find(source)
+		if !ok {
+			continue
+		}
+		if d, ok := parseRetryAfter(text, time.Now()); ok {
+			return d
+		}
+	}
+	return 0
+}
+
+const (
+	maxRetryAfter = 24 * time.Hour
+	// firstEpoch is the least number of seconds that is a point in time and not
+	// a distance.
+	firstEpoch = 1e9
+)
+
+// parseRetryAfter reads seconds, a Unix time or an HTTP date.
+func parseRetryAfter(text string, now time.Time) (time.Duration, bool) {
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
+		if seconds >= firstEpoch {
+			seconds -= float64(now.UnixMilli()) / 1000
+		}
+		if math.IsNaN(seconds) {
+			return 0, false
+		}
+		seconds = min(max(seconds, 0), maxRetryAfter.Seconds())
+		return time.Duration(seconds * float64(time.Second)), true
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0, false
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter), true
 }
 
 // message is the provider's reason, or what the status says: never the body.

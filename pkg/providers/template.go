@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -13,8 +15,9 @@ import (
 // Template is a text with fields: "Bearer {{credential.token}}",
 // "{{params.state | default "open" | lower}}". A field is params.NAME,
 // credential.NAME, app.NAME or, in auth blocks, one of scopes, assertion and
-// nonce; the filters are base64, lower and default "x". Which fields may be used
-// where is checked when the pack is loaded. There is no other syntax, and
+// nonce, and in idempotency blocks one of key, since, item and item.NAME; the
+// filters are base64, lower, unix (the seconds of an RFC 3339 time) and
+// default "x". Which fields may be used where is checked when the pack is loaded. There is no other syntax, and
 // nothing to execute.
 type Template struct {
 	text  string
@@ -90,14 +93,14 @@ func parseField(inner string) (templatePart, error) {
 		name, arg, hasArg := strings.Cut(strings.TrimSpace(word), " ")
 		f := templateFilter{name: name}
 		switch {
-		case (name == "base64" || name == "lower") && !hasArg:
+		case (name == "base64" || name == "lower" || name == "unix") && !hasArg:
 		case name == "default" && hasArg:
 			var err error
 			if f.arg, err = strconv.Unquote(strings.TrimSpace(arg)); err != nil {
 				return p, errors.New(`default wants a text in quotes: default "x"`)
 			}
 		default:
-			return p, fmt.Errorf(`unknown filter %q: there are base64, lower and default "x"`, clip(name, 40))
+			return p, fmt.Errorf(`unknown filter %q: there are base64, lower, unix and default "x"`, clip(name, 40))
 		}
 		p.filters = append(p.filters, f)
 	}
@@ -105,12 +108,14 @@ func parseField(inner string) (templatePart, error) {
 }
 
 func isField(s string) bool {
-	group, name, dotted := strings.Cut(s, ".")
+	group, name, dotted := cutField(s)
 	if !dotted {
-		return s == "scopes" || s == "assertion" || s == "nonce"
+		return slices.Contains([]string{"scopes", "assertion", "nonce", keyField, sinceField, itemField}, s)
 	}
-	return (group == "params" || group == "credential" || group == "app") && isName(name)
+	return slices.Contains([]string{"params", "credential", "app", itemField}, group) && isName(name)
 }
+
+func cutField(s string) (group, name string, dotted bool) { return strings.Cut(s, ".") }
 
 // isName reports whether s can name a parameter in a template.
 func isName(s string) bool {
@@ -133,6 +138,10 @@ func (t Template) fields() []string {
 		}
 	}
 	return fields
+}
+
+func (t Template) hasFilters() bool {
+	return slices.ContainsFunc(t.parts, func(p templatePart) bool { return len(p.filters) > 0 })
 }
 
 // where names the parameters of the template as JSON pointers, for messages.
@@ -177,6 +186,9 @@ func (p templatePart) expand(value func(field string) (string, bool)) (string, b
 			text = base64.StdEncoding.EncodeToString([]byte(text))
 		case f.name == "lower":
 			text = strings.ToLower(text)
+		case f.name == "unix":
+			at, err := time.Parse(time.RFC3339Nano, text)
+			text, ok = strconv.FormatInt(at.Unix(), 10), ok && err == nil
 		}
 	}
 	return text, ok

@@ -25,7 +25,7 @@ func actions(t *testing.T, pack *providers.Pack) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	succeeds := map[string]bool{}
+	succeeds, looked := map[string]bool{}, map[string]bool{}
 	failures := 0
 	for _, f := range fixtures {
 		if f.IsSuccess() {
@@ -33,11 +33,15 @@ func actions(t *testing.T, pack *providers.Pack) {
 		} else {
 			failures++
 		}
+		looked[f.Action] = looked[f.Action] || f.Look != nil
 		t.Run(f.Name, func(t *testing.T) { action(t, pack, f) })
 	}
-	for name := range pack.Actions {
+	for name, a := range pack.Actions {
 		if !succeeds[name] {
 			t.Errorf("action %s has no fixture of a success", name)
+		}
+		if a.Effect == providers.EffectReconcile && !looked[name] {
+			t.Errorf("action %s has effect %s and no fixture with a look", name, a.Effect)
 		}
 	}
 	if failures == 0 && len(pack.Actions) > 0 {
@@ -65,19 +69,25 @@ func action(t *testing.T, pack *providers.Pack, f providers.ActionFixture) {
 	}
 	response(t, a, f)
 	if f.IsSuccess() {
+		recognised(t, pack, a, f)
 		missing(t, a, f.Params)
 		unknown(t, a, f.Params)
 		hostile(t, pack, a, f.Params)
 	}
 }
 
-func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage, auth *providers.Auth) *http.Request {
-	t.Helper()
+// canaryOf is a credential of that kind.
+func canaryOf(auth *providers.Auth) providers.Credential {
 	c := providers.Credential{Auth: auth.ID, Token: providers.NewSecret([]byte(canary)), Fields: map[string]providers.Secret{}}
 	for _, f := range auth.Fields {
 		c.Fields[f.Name] = providers.NewSecret([]byte(canary))
 	}
-	req, err := a.NewRequest(t.Context(), pack.HTTP.BaseURL, params, c)
+	return c
+}
+
+func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage, auth *providers.Auth) *http.Request {
+	t.Helper()
+	req, err := a.NewRequest(t.Context(), pack.HTTP.BaseURL, params, canaryOf(auth))
 	if err != nil {
 		t.Fatalf("NewRequest: %v", err)
 	}
