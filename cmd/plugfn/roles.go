@@ -65,24 +65,29 @@ func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) 
 	if err != nil {
 		return nil, err
 	}
+	endpoints, err := auth.NewEndpoints(auth.EndpointsConfig{Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Log: log})
+	if err != nil {
+		return nil, err
+	}
 	s, err := ingress.New(ingress.Config{
-		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Log: log,
+		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
 		GroupCommit: b.Durability() == bus.Single,
 	})
-	return &receiving{s, secrets}, err
+	return &receiving{s, secrets, endpoints}, err
 }
 
-// receiving is an ingress with the client that follows stored webhook secrets
-// for it.
+// receiving is an ingress with the clients that follow stored webhook secrets
+// and endpoints for it.
 type receiving struct {
 	*ingress.Service
-	secrets *auth.WebhookSecrets
+	secrets   *auth.WebhookSecrets
+	endpoints *auth.Endpoints
 }
 
 // Run ends when the ingress does.
 func (r *receiving) Run(ctx context.Context) error {
-	return runGroup(ctx, r.Service.Run, r.secrets.Run)
+	return runGroup(ctx, r.Service.Run, r.secrets.Run, r.endpoints.Run)
 }
 
 func (p *process) buildExecutor(b *bus.Bus, log zerolog.Logger) (service, error) {

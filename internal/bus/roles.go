@@ -58,15 +58,20 @@ const (
 	microAuth     = "plugfn-auth"
 	microWebhooks = "plugfn-auth-webhooks"
 	microIngress  = "plugfn-ingress"
+
+	microEndpoints = "plugfn-auth-endpoints"
 )
 
 const (
 	// subjectToken is where credentials are asked for, subjectWebhooks where
-	// webhook secrets are.
+	// webhook secrets are, subjectEndpoints where endpoints are with theirs, and
+	// below it where it is said what happened at one.
 	subjectToken    = events.PrefixService + "auth.token"
 	subjectWebhooks = events.PrefixService + "auth.webhooks"
 	// subjectRejected is where it is asked what was refused.
 	subjectRejected = events.PrefixService + "ingress.rejected"
+
+	subjectEndpoints = events.PrefixService + "auth.endpoints"
 )
 
 // grants is the one table of who does what on the bus. A service that starts to
@@ -81,6 +86,8 @@ func (r Role) grants() *grants {
 		g.watch(BucketApps) // when a webhook secret changes
 		g.publish(subjectWebhooks)
 		g.serve(microIngress, subjectRejected)
+		g.watch(BucketEndpoints) // when an endpoint changes
+		g.publish(subjectEndpoints, subjectEndpoints+".learned", subjectEndpoints+".seen")
 	case RoleExecutor:
 		g.consume(events.StreamActions, "executor", events.PrefixAction+">")
 		g.store(events.StreamActions, events.PrefixAction+">") // calls
@@ -100,7 +107,7 @@ func (r Role) grants() *grants {
 		g.get(events.BucketConnections)
 		g.put(events.BucketConnections)
 		g.consume(events.StreamEvents, "auth-due", events.PrefixConnection+"*.*.due")
-		for _, bucket := range []string{BucketKeys, BucketApps, BucketStates, BucketRevocations} {
+		for _, bucket := range []string{BucketKeys, BucketApps, BucketEndpoints, BucketStates, BucketRevocations} {
 			g.get(bucket)
 			g.put(bucket)
 			g.watch(bucket)
@@ -112,6 +119,8 @@ func (r Role) grants() *grants {
 		g.remove(events.StreamLater) // Unpark
 		g.serve(microAuth, subjectToken)
 		g.serve(microWebhooks, subjectWebhooks)
+		g.serve(microEndpoints, subjectEndpoints)
+		g.subscribe(subjectEndpoints+".learned", subjectEndpoints+".seen")
 		g.publish(RoleExecutor.inbox()+".>", RoleIngress.inbox()+".>") // credentials and webhook secrets, sealed
 	case RoleScheduler:
 		g.consume(events.StreamLater, "mover", events.PrefixDue+">")

@@ -104,14 +104,20 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.audit.u1.p.c.used":       {admin, auth},
 		"plugfn.svc.auth.webhooks":       {ingress},
 		"plugfn.svc.ingress.rejected":    {admin},
-		"plugfn.later.connection.u1.a":   {admin, auth, scheduler},
-		"plugfn.run.u1.w.s":              {admin, scheduler},
-		"plugfn.later.action.u1.a":       {admin, executor, scheduler},
-		"plugfn.later.run.u1.a":          {admin, scheduler},
-		"plugfn.due.action.u1":           {admin},
-		"plugfn.dead.event.u1.p.e":       {admin, ingress},
-		"plugfn.dead.action.u1.p.a":      {admin, executor, scheduler},
-		"other":                          {},
+
+		"plugfn.svc.auth.endpoints":         {ingress},
+		"plugfn.svc.auth.endpoints.learned": {ingress},
+		"plugfn.svc.auth.endpoints.seen":    {ingress},
+		"plugfn.svc.auth.endpoints.other":   {},
+
+		"plugfn.later.connection.u1.a": {admin, auth, scheduler},
+		"plugfn.run.u1.w.s":            {admin, scheduler},
+		"plugfn.later.action.u1.a":     {admin, executor, scheduler},
+		"plugfn.later.run.u1.a":        {admin, scheduler},
+		"plugfn.due.action.u1":         {admin},
+		"plugfn.dead.event.u1.p.e":     {admin, ingress},
+		"plugfn.dead.action.u1.p.a":    {admin, executor, scheduler},
+		"other":                        {},
 
 		"_INBOX.a":                 {admin, ingress, executor, auth}, // answers to operators, results to applications
 		"_PLUGFN_INBOX.executor.a": {executor, auth},
@@ -121,6 +127,7 @@ func mayBePublished() map[string][]bus.Role {
 		"$KV.PLUGFN_CONNECTIONS.u1.p.c": {admin, auth},
 		"$KV.PLUGFN_KEYS.canary":        {admin, auth},
 		"$KV.PLUGFN_APPS.a":             {admin, auth},
+		"$KV.PLUGFN_ENDPOINTS.u1.c.e":   {admin, auth},
 		"$KV.PLUGFN_STATES.a":           {admin, auth},
 		"$KV.PLUGFN_REVOCATIONS.a":      {admin, auth},
 		"$KV.PLUGFN_JOURNAL.u1.r":       {admin, executor},
@@ -180,12 +187,16 @@ func mayBeHeard() map[string][]bus.Role {
 		"$KV.>":                       {admin},
 		"$JS.>":                       {},
 		"plugfn.svc.ingress.rejected": {ingress},
-		"$SRV.PING":                   {admin, ingress, executor, auth},
-		"_INBOX.>":                    {admin},
-		"_R_.>":                       {},
-		"_PLUGFN_INBOX.>":             {},
-		"_PLUGFN_INBOX.*.>":           {},
-		"_PLUGFN_INBOX.*.*.*":         {},
+
+		"plugfn.svc.auth.endpoints":      {auth},
+		"plugfn.svc.auth.endpoints.seen": {auth},
+
+		"$SRV.PING":           {admin, ingress, executor, auth},
+		"_INBOX.>":            {admin},
+		"_R_.>":               {},
+		"_PLUGFN_INBOX.>":     {},
+		"_PLUGFN_INBOX.*.>":   {},
+		"_PLUGFN_INBOX.*.*.*": {},
 	}
 	for _, role := range bus.Roles() { // nobody but the role itself hears the replies to it
 		all["_PLUGFN_INBOX."+string(role)+".a.*"] = []bus.Role{role}

@@ -18,6 +18,9 @@ const (
 	BucketKeys = "PLUGFN_KEYS"
 	// BucketApps keeps the operator's OAuth clients, their secrets encrypted.
 	BucketApps = "PLUGFN_APPS"
+	// BucketEndpoints keeps the webhook endpoints of single connections, their
+	// secrets and tokens encrypted.
+	BucketEndpoints = "PLUGFN_ENDPOINTS"
 	// BucketStates keeps attempts to connect an account while they last: an
 	// hour at most, or as long as the message says that holds one.
 	BucketStates = "PLUGFN_STATES"
@@ -42,6 +45,8 @@ const (
 	statesAge      = time.Hour
 	statesMaxBytes = 128 << 20
 	appsMaxBytes   = 64 << 20
+
+	endpointsMaxBytes = 256 << 20 // some hundred thousand
 
 	// The audit remembers the last of each thing that was done with each
 	// connection, so that frequent uses do not push out rare changes.
@@ -79,6 +84,7 @@ func declarations() []declaration {
 		{name: BucketKeys, bytes: keysMaxBytes},
 		{name: BucketRevocations, age: revocationsAge, bytes: revocationsMaxBytes},
 		{name: BucketApps, bytes: appsMaxBytes},
+		{name: BucketEndpoints, bytes: endpointsMaxBytes},
 		{name: BucketStates, age: statesAge, bytes: statesMaxBytes, expires: true},
 		{name: BucketUsers, bytes: usersMaxBytes},
 	}

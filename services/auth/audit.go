@@ -140,11 +140,17 @@ func (a *audit) write(ctx context.Context, e entry) error {
 // lastUsed is when the credential of c was last handed out; zero if it was not
 // within the age of the audit.
 func (a *audit) lastUsed(ctx context.Context, c *events.Connection) (time.Time, error) {
+	return a.lastOf(ctx, c, auditUsed)
+}
+
+// lastOf is when something was last noted of c; zero if it was not within the
+// age of the audit.
+func (a *audit) lastOf(ctx context.Context, c *events.Connection, what string) (time.Time, error) {
 	stream, err := a.js.Stream(ctx, events.StreamAudit)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading the audit: %w", err)
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, events.AuditSubject(c.UserID, c.Provider, c.ID, auditUsed))
+	msg, err := stream.GetLastMsgForSubject(ctx, events.AuditSubject(c.UserID, c.Provider, c.ID, what))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return time.Time{}, nil
 	}

@@ -61,6 +61,7 @@ type Service struct {
 	store     *store
 	refresher *refresher
 	flows     *flows
+	endpoints *endpoints
 	audit     *audit
 	serving   atomic.Bool // requests for credentials are taken
 }
@@ -103,6 +104,13 @@ func New(cfg Config) (*Service, error) {
 		audit:     st.audit,
 	}
 	connecting.create = s.create
+	kept, err := openBucket(ctx, cfg.JetStream, bus.BucketEndpoints)
+	if err != nil {
+		return nil, err
+	}
+	s.endpoints = &endpoints{
+		kv: kept, keys: cfg.Keys, providers: cfg.Providers, store: st, public: connecting.public, audit: st.audit, log: cfg.Log, now: cfg.Now,
+	}
 	return s, nil
 }
 
@@ -181,13 +189,14 @@ func (s *Service) Run(ctx context.Context) error {
 
 	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan error, 3)
+	ended := make(chan error, 4)
 	go func() { ended <- newTokens(s).run(serving) }()
 	go func() { ended <- (&jobs{refresher: s.refresher, js: s.store.js}).run(serving) }()
 	go func() { ended <- s.flows.run(serving, s.conn) }()
+	go func() { ended <- s.endpoints.serve(serving, s.conn) }()
 	err := <-ended
 	cancel() // where one of them cannot go on, the others have to end as well
-	err = errors.Join(err, <-ended, <-ended, s.refresher.drain())
+	err = errors.Join(err, <-ended, <-ended, <-ended, s.refresher.drain())
 	stop()
 	background.Wait()
 	if err != nil {

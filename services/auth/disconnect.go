@@ -47,6 +47,10 @@ func (s *Service) disconnect(ctx context.Context, user, connectionID string) (di
 			return disconnected{}, err
 		}
 		k, in := s.revocable(ctx, entry)
+		// First, so that who is told of a failure here can try again.
+		if err := s.endpoints.deleteOf(ctx, k.UserID, k.ID); err != nil {
+			return disconnected{}, err
+		}
 		if in != nil {
 			if err := s.refresher.plan(ctx, &k, in); err != nil {
 				return disconnected{}, err

@@ -30,6 +30,10 @@
 //	GET    /v1/apps/{provider}/webhook-secrets        list what its deliveries are signed with
 //	POST   /v1/apps/{provider}/webhook-secrets        add one
 //	DELETE /v1/apps/{provider}/webhook-secrets/{id}   delete one
+//	GET    /v1/webhooks           list the webhook endpoints of single connections
+//	POST   /v1/webhooks           make one
+//	GET    /v1/webhooks/{id}      show one; PATCH changes it, DELETE deletes it
+//	POST   /v1/webhooks/{id}/rotate  give it a new secret; …/pause refuses deliveries, …/resume takes them
 //	GET    /v1/keys               list the encryption keys, and how much is under each
 //	POST   /v1/keys/rotate        make a new key the primary one
 //	POST   /v1/keys/reencrypt     encrypt the next records under it
@@ -45,11 +49,15 @@
 //	plugfn.audit.<user>.<provider>.<id>.<what>     published: who did what with a connection
 //	plugfn.svc.auth.token                          served: a credential, sealed to the asker
 //	plugfn.svc.auth.webhooks                       served: webhook secrets, likewise; for ingresses
+//	plugfn.svc.auth.endpoints                      served: webhook endpoints with theirs, likewise
+//	plugfn.svc.auth.endpoints.learned              served: a secret that a provider's handshake brought, sealed
+//	plugfn.svc.auth.endpoints.seen                 served: genuine deliveries came to an endpoint
 //
 // Kept in:
 //
 //	PLUGFN_CONNECTIONS   one record for each connection, see events.BucketConnections
 //	PLUGFN_APPS          OAuth clients and webhook secrets, encrypted
+//	PLUGFN_ENDPOINTS     webhook endpoints of single connections, what is secret encrypted
 //	PLUGFN_STATES        attempts to connect an account and links to do so, while they last
 //	PLUGFN_REVOCATIONS   credentials of deleted connections that their providers have not taken
 //	                     back yet, for a day
@@ -87,7 +95,8 @@
 // index does not know.
 //
 // Who may publish to plugfn.svc.auth.token gets credentials: give that
-// permission to executors only, and plugfn.svc.auth.webhooks to ingresses. The
+// permission to executors only, and plugfn.svc.auth.webhooks and
+// plugfn.svc.auth.endpoints to ingresses. The
 // seal keeps a reply from everybody else who can read the bus; that it comes
 // from this service is what the permission to serve the subject is for.
 //

@@ -25,7 +25,7 @@ func (s *Service) Mount(mux *http.ServeMux) {
 	guarded := s.guard(s.routes())
 	mux.Handle(pathConnections, guarded)
 	mux.Handle(pathConnections+"/", guarded)
-	for _, path := range []string{pathSessions, pathFlows + "/", pathApps, pathApps + "/"} {
+	for _, path := range []string{pathSessions, pathFlows + "/", pathApps, pathApps + "/", pathEndpoints, pathEndpoints + "/"} {
 		mux.Handle(path, guarded)
 	}
 	s.flows.mount(mux)
@@ -40,6 +40,7 @@ func (s *Service) routes() *http.ServeMux {
 	s.registerConnections(api)
 	s.registerFlows(api)
 	s.registerApps(api)
+	s.registerEndpoints(api)
 	s.registerKeys(api)
 	mux.HandleFunc("GET "+pathOpenAPI, serveOpenAPI(api.OpenAPI()))
 	return mux

@@ -47,6 +47,10 @@ func (p *problem) ContentType(string) string { return problemType }
 // problem tells the caller what an operation failed with. Trouble of our own
 // goes to the log, and the caller gets its number.
 func (s *Service) problem(ctx context.Context, err error) *problem {
+	var known *problem
+	if errors.As(err, &known) {
+		return known
+	}
 	var e *events.Error
 	if errors.As(err, &e) {
 		return newProblem(e.Code.Meaning().Status, e.Code, e.Message)

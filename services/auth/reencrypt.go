@@ -46,6 +46,7 @@ func sealedBuckets() []sealedBucket {
 		{name: events.BucketConnections, values: connectionValues},
 		{name: bus.BucketRevocations, values: revocationValues},
 		{name: bus.BucketApps, values: appValues},
+		{name: bus.BucketEndpoints, values: endpointValues},
 		{name: bus.BucketStates, values: flowValues, expires: true},
 	}
 }

@@ -47,7 +47,7 @@ func TestReencrypt(t *testing.T) {
 		cursor = done.next
 		calls++
 	}
-	if calls > 8 || examined > 2*records+sweepBatch {
+	if calls > 9 || examined > 2*records+sweepBatch {
 		t.Errorf("%d calls, %d examined", calls, examined)
 	}
 	used, err := k.count(t.Context())
@@ -416,6 +416,8 @@ func TestEveryBucketIsSwept(t *testing.T) {
 		Device: &deviceCode{},
 	}
 	f.Verifier, f.Device.Code = seal("verifier", placeOfFlow(&f, fieldVerifier)), seal("code", placeOfFlow(&f, fieldDevice))
+	e := endpointRecord{ID: "whk_1", UserID: "u1", Provider: "github", Secrets: []endpointSecret{{ID: "whs_1"}}}
+	e.Token, e.Secrets[0].Credential = seal("token", e.place(fieldEndpointToken)), seal("secret", e.placeOfSecret(&e.Secrets[0]))
 	records := map[string]struct {
 		key    string
 		record any
@@ -423,6 +425,7 @@ func TestEveryBucketIsSwept(t *testing.T) {
 	}{
 		events.BucketConnections: {recordKey(c), &record{Connection: c, Credential: seal("credential", place(c, fieldCredential))}, 1},
 		bus.BucketRevocations:    {recordKey(c), &revocation{Connection: c, Credential: seal("revocation", place(c, fieldRevocation))}, 1},
+		bus.BucketEndpoints:      {e.key(), &e, 2},
 		bus.BucketApps:           {appKey(a.Provider, a.UserID, a.ClientID), &a, 1},
 		bus.BucketStates:         {flowKey(f.ID), &f, 2},
 	}
@@ -450,11 +453,11 @@ func TestEveryBucketIsSwept(t *testing.T) {
 	if err != nil || used.under[old] != total || used.unreadable != 0 {
 		t.Fatal(used, err)
 	}
-	if n, failures := sweepAll(t, k, false); n != 3 || failures != nil {
+	if n, failures := sweepAll(t, k, false); n != 4 || failures != nil {
 		t.Fatal(n, failures)
 	}
 	used, err = k.count(t.Context())
-	if err != nil || used.under[old] != 2 || used.under[k.primaryID()] != 3 {
+	if err != nil || used.under[old] != 2 || used.under[k.primaryID()] != 5 {
 		t.Fatal("those that expire, and no others, stay under the old key:", used, err)
 	}
 	for _, row := range k.sealed {

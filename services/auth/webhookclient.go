@@ -75,13 +75,9 @@ func NewWebhookSecrets(cfg WebhookSecretsConfig) (*WebhookSecrets, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	pair, err := nkeys.CreateCurveKeys()
+	pair, public, err := newCurveKey()
 	if err != nil {
-		return nil, fmt.Errorf("webhook secrets: making a curve key: %w", err)
-	}
-	public, err := pair.PublicKey()
-	if err != nil {
-		return nil, fmt.Errorf("webhook secrets: making a curve key: %w", err)
+		return nil, fmt.Errorf("webhook secrets: %w", err)
 	}
 	return &WebhookSecrets{cfg: cfg, pair: pair, public: public, loaded: make(chan struct{}), kept: map[string]*keptSecret{}}, nil
 }

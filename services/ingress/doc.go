@@ -2,19 +2,22 @@
 //
 // Routes:
 //
-//	POST /webhooks/{provider}   one app's deliveries, for all of its connections
+//	POST /webhooks/{provider}              one app's deliveries, for all of its connections
+//	POST /webhooks/{provider}/{endpoint}   the deliveries for one connection, with secrets of its own
 //
 // Subjects:
 //
 //	plugfn.event.<user>.<provider>.<event>   published: one event per connection of the delivery's
-//	                                         account; user "_" when no connection matches
+//	                                         account; user "_" when no connection matches;
+//	                                         at the endpoint of a connection one, for that
 //	plugfn.dead.event.>                      published: genuine deliveries that cannot be read
 //	plugfn.svc.ingress.rejected              answered by every ingress: the deliveries it refused last
 //
 // What a sender is told:
 //
 //	200  the event is stored by the bus (or was, and this is a repetition)
-//	401  the signature is missing, wrong or stale; no more is said
+//	401  the signature is missing, wrong or stale, or there is no such endpoint, or
+//	     it is paused; no more is said
 //	404  no such provider
 //	405  not a POST
 //	413  the body is larger than the pack allows

@@ -21,7 +21,8 @@ import (
 type Config struct {
 	JetStream jetstream.JetStream
 	Providers *providers.Registry
-	Secrets   Secrets // nil: only those of the settings
+	Secrets   Secrets   // nil: only those of the settings
+	Endpoints Endpoints // nil: there are none of single connections
 	Log       zerolog.Logger
 
 	Now         func() time.Time // nil: time.Now
@@ -38,7 +39,8 @@ type Service struct {
 	events  *commit.Store
 	dead    *commit.Store
 	index   *index
-	refused zerolog.Logger // sampled: whoever sends rubbish must not fill the log
+	decoy   providers.Secret // of the endpoints that there are not
+	refused zerolog.Logger   // sampled: whoever sends rubbish must not fill the log
 
 	refusals refusals
 }
@@ -75,6 +77,7 @@ func New(cfg Config) (*Service, error) {
 		places:  semaphore.NewWeighted(cfg.MaxInFlight),
 		bytes:   semaphore.NewWeighted(cfg.MaxBytes),
 		index:   newIndex(),
+		decoy:   newDecoy(),
 		refused: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}, nil
 }
@@ -83,6 +86,7 @@ func New(cfg Config) (*Service, error) {
 // learned which connections there are.
 func (s *Service) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("/webhooks/{provider}", s.receive)
+	mux.HandleFunc("/webhooks/{provider}/{endpoint}", s.receiveAt)
 }
 
 // Ready says why deliveries are not accepted yet, nil when they are.
@@ -92,6 +96,9 @@ func (s *Service) Ready(context.Context) error {
 	}
 	if !s.isLoaded() {
 		return errors.New("ingress: it is not known yet which webhook secrets are stored")
+	}
+	if s.Endpoints != nil && !isClosed(s.Endpoints.Loaded()) {
+		return errors.New("ingress: it is not known yet which endpoints there are")
 	}
 	return nil
 }

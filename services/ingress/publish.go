@@ -20,21 +20,18 @@ const appEndpoint = "_"
 
 // publish stores one event per connection of the delivery's account, or one for
 // nobody.
-func (s *Service) publish(ctx context.Context, pack *providers.Pack, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized) answer {
-	owners := s.index.owners(pack.Name, n.Account)
-	if len(owners) == 0 {
-		owners = []owner{{}}
-	}
+func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized) answer {
+	owners := s.owners(rt, n.Account)
 	var all errgroup.Group
 	all.SetLimit(maxAtOnce)
 	for _, o := range owners {
 		all.Go(func() error {
-			_, err := s.events.Publish(ctx, eventMsg(pack, d, verdict, n, o))
+			_, err := s.events.Publish(ctx, eventMsg(rt, d, verdict, n, o))
 			return err
 		})
 	}
 	if err := all.Wait(); err != nil {
-		s.Log.Error().Err(err).Str("provider", pack.Name).Str("delivery", n.ID).Int("events", len(owners)).Msg("event not stored")
+		rt.log(s.Log.Error()).Err(err).Str("delivery", n.ID).Int("events", len(owners)).Msg("event not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
 	return answer{status: http.StatusOK, delivery: n.ID, event: n.Name, published: len(owners)}
@@ -43,17 +40,17 @@ func (s *Service) publish(ctx context.Context, pack *providers.Pack, d *provider
 // maxAtOnce is how many events of one delivery are being stored at once.
 const maxAtOnce = 32
 
-func eventMsg(pack *providers.Pack, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized, o owner) *nats.Msg {
+func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized, o owner) *nats.Msg {
 	e := events.Event{
 		ID:              n.ID,
-		Source:          "/plugfn/" + pack.Name + "/" + appEndpoint + "/" + events.Token(o.connection),
+		Source:          "/plugfn/" + rt.pack.Name + "/" + rt.source() + "/" + events.Token(o.connection),
 		Type:            n.Type,
 		Subject:         n.Subject,
 		Time:            n.Time,
 		DataContentType: n.ContentType,
 		UserID:          o.user,
 		ConnectionID:    o.connection,
-		Provider:        pack.Name,
+		Provider:        rt.pack.Name,
 		EventName:       n.Name,
 		Verified:        verdict.Level,
 		Account:         n.Account,
@@ -64,28 +61,29 @@ func eventMsg(pack *providers.Pack, d *providers.Delivery, verdict providers.Ver
 	if e.Time.IsZero() {
 		e.Time = d.ReceivedAt
 	}
-	msg := e.Msg(events.EventSubject(o.user, pack.Name, n.Name))
-	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(pack.Name, appEndpoint, n.ID, o.connection))
+	msg := e.Msg(events.EventSubject(o.user, rt.pack.Name, n.Name))
+	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(rt.pack.Name, rt.source(), n.ID, o.connection))
 	return msg
 }
 
 // keep stores a genuine delivery that cannot be read, for a person to look at.
-func (s *Service) keep(ctx context.Context, pack *providers.Pack, d *providers.Delivery, cause error) answer {
+func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, cause error) answer {
 	sum := sha256.Sum256(d.Body)
 	id := "sha256-" + base64.RawURLEncoding.EncodeToString(sum[:])
 	e := events.Event{
-		ID: id, Source: "/plugfn/" + pack.Name + "/" + appEndpoint + "/" + events.NoUser,
-		Type: "dev.plugfn.delivery.unparsed", Time: d.ReceivedAt, Provider: pack.Name,
+		ID: id, Source: "/plugfn/" + rt.pack.Name + "/" + rt.source() + "/" + events.Token(rt.endpoint.ConnectionID),
+		Type: "dev.plugfn.delivery.unparsed", Time: d.ReceivedAt, Provider: rt.pack.Name,
+		UserID: rt.endpoint.UserID, ConnectionID: rt.endpoint.ConnectionID,
 		DataContentType: d.Header.Get("Content-Type"), Data: d.Body,
 	}
-	dead := e.Msg(events.DeadSubject("event", "", pack.Name, "unparsed"))
+	dead := e.Msg(events.DeadSubject("event", rt.endpoint.UserID, rt.pack.Name, "unparsed"))
 	dead.Header.Set(events.HeaderReason, cause.Error())
-	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(pack.Name, appEndpoint, id, ""))
+	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(rt.pack.Name, rt.source(), id, rt.endpoint.ConnectionID))
 	if _, err := s.dead.Publish(ctx, dead); err != nil {
-		s.Log.Error().Err(err).Str("provider", pack.Name).Msg("unreadable delivery not stored")
+		rt.log(s.Log.Error()).Err(err).Msg("unreadable delivery not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
-	s.Log.Warn().Str("provider", pack.Name).Int("bytes", len(d.Body)).Msg("unreadable delivery kept as dead letter")
+	rt.log(s.Log.Warn()).Int("bytes", len(d.Body)).Msg("unreadable delivery kept as dead letter")
 	return answer{status: http.StatusOK, event: "unparsed", published: 1}
 }
 

@@ -13,7 +13,10 @@ import (
 )
 
 // receive answers one request to /webhooks/{provider}.
-func (s *Service) receive(w http.ResponseWriter, r *http.Request) {
+func (s *Service) receive(w http.ResponseWriter, r *http.Request) { s.receiveFor(w, r, "") }
+
+// receiveFor answers a request to the app's endpoint, or to the one with a token.
+func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token string) {
 	pack, ok := s.Providers.Pack(r.PathValue("provider"))
 	if !ok || pack.Webhooks == nil {
 		s.refusals.add(r, http.StatusNotFound, noSuchProvider, s.Now())
@@ -27,13 +30,14 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	started := s.Now()
-	a := s.take(w, r, pack, started)
+	rt := s.routeOf(pack, token)
+	a := s.take(w, r, rt, started)
 	if a.status >= 400 {
 		s.refusals.add(r, a.status, a.reason, started)
-		s.refused.Warn().Str("provider", pack.Name).Int("status", a.status).Str("reason", a.reason).
+		rt.log(s.refused.Warn()).Int("status", a.status).Str("reason", a.reason).
 			Int64("bytes", r.ContentLength).Msg("delivery refused")
 	} else {
-		s.Log.Debug().Str("provider", pack.Name).Str("delivery", a.delivery).Str("event", a.event).Int("events", a.published).
+		rt.log(s.Log.Debug()).Str("delivery", a.delivery).Str("event", a.event).Int("events", a.published).
 			Dur("took", s.Now().Sub(started)).Msg("delivery stored")
 	}
 	a.write(w)
@@ -70,11 +74,11 @@ func (a answer) write(w http.ResponseWriter) {
 }
 
 // take admits, reads and settles one delivery.
-func (s *Service) take(w http.ResponseWriter, r *http.Request, pack *providers.Pack, now time.Time) answer {
+func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, now time.Time) answer {
 	if err := s.Ready(r.Context()); err != nil {
 		return refuse(http.StatusServiceUnavailable, "starting")
 	}
-	limit := bodyLimit(pack)
+	limit := bodyLimit(rt.pack)
 	if r.ContentLength > limit {
 		return refuse(http.StatusRequestEntityTooLarge, "body too large")
 	}
@@ -98,7 +102,7 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, pack *providers.P
 		return refuse(http.StatusServiceUnavailable, "too many deliveries in hand")
 	}
 	defer s.places.Release(1)
-	return s.settle(r.Context(), pack, &providers.Delivery{
+	return s.settle(r.Context(), rt, &providers.Delivery{
 		Method: r.Method, URL: r.URL, Header: r.Header, Body: body.bytes, ReceivedAt: now,
 	})
 }
@@ -117,28 +121,31 @@ const (
 func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxBody), maxStored) }
 
 // settle verifies a delivery and stores what it says.
-func (s *Service) settle(ctx context.Context, pack *providers.Pack, d *providers.Delivery) answer {
-	verdict, refusal := s.verify(pack, d)
+func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) answer {
+	verdict, refusal := s.verify(rt, d)
 	if refusal != nil {
 		return *refusal
 	}
+	if !rt.isApp {
+		s.Endpoints.Seen(rt.endpoint)
+	}
 	// The bus has to answer before the sender gives up on us. That he hangs up
 	// is no reason to drop what is here in full: he may not send it again.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pack.Webhooks.AckWithin*4/5)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rt.pack.Webhooks.AckWithin*4/5)
 	defer cancel()
-	reading, err := pack.Webhooks.Read(d)
+	reading, err := rt.pack.Webhooks.Read(d)
 	if errors.Is(err, providers.ErrContentType) {
 		return refuse(http.StatusUnsupportedMediaType, "content type")
 	}
 	if err != nil {
-		return s.keep(ctx, pack, d, err)
+		return s.keep(ctx, rt, d, err)
 	}
 	if reply, ok := reading.Handshake(); ok {
 		return answer{status: reply.Status, body: reply.Body, event: "handshake"}
 	}
 	event, err := reading.Event()
 	if err != nil {
-		return s.keep(ctx, pack, d, err)
+		return s.keep(ctx, rt, d, err)
 	}
-	return s.publish(ctx, pack, d, verdict, event)
+	return s.publish(ctx, rt, d, verdict, event)
 }

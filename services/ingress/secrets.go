@@ -31,9 +31,9 @@ func (s *Service) secretsOf(provider string) ([]providers.Secret, bool) {
 
 // verify returns the refusal of a delivery that is not genuine. One that may be,
 // once all secrets are known, is to be sent again.
-func (s *Service) verify(pack *providers.Pack, d *providers.Delivery) (providers.Verdict, *answer) {
-	secrets, all := s.secretsOf(pack.Name)
-	verdict, err := pack.Webhooks.Verify(d, secrets)
+func (s *Service) verify(rt *route, d *providers.Delivery) (providers.Verdict, *answer) {
+	secrets, all := s.secrets(rt)
+	verdict, err := rt.pack.Webhooks.Verify(d, secrets)
 	if err == nil {
 		return verdict, nil
 	}
@@ -51,17 +51,7 @@ func (s *Service) verify(pack *providers.Pack, d *providers.Delivery) (providers
 }
 
 // isLoaded reports whether it is known which providers have secrets.
-func (s *Service) isLoaded() bool {
-	if s.Secrets == nil {
-		return true
-	}
-	select {
-	case <-s.Secrets.Loaded():
-		return true
-	default:
-		return false
-	}
-}
+func (s *Service) isLoaded() bool { return s.Secrets == nil || isClosed(s.Secrets.Loaded()) }
 
 // warn names the providers whose deliveries are all refused, once that is
 // known: as a warning those that the operator has set up otherwise. Nobody uses

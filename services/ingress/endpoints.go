@@ -1,0 +1,127 @@
+package ingress
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+
+	"github.com/rs/zerolog"
+
+	"github.com/plugfn/plugfn/internal/endpoint"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// Endpoints knows the endpoints of single connections. It answers from memory.
+type Endpoints interface {
+	// Endpoint finds the endpoint of a provider with that token. all is false
+	// while there may be others, or other secrets of it.
+	Endpoint(provider, token string) (e endpoint.Endpoint, found, all bool)
+	// Seen hears that a genuine delivery came. It does not wait.
+	Seen(e endpoint.Endpoint)
+	// Loaded is closed once it is known which endpoints there are.
+	Loaded() <-chan struct{}
+}
+
+// route is where a delivery came in: at the one endpoint of the operator's app,
+// or at one of a single connection.
+type route struct {
+	pack     *providers.Pack
+	isApp    bool
+	found    bool              // there is such an endpoint, and it takes deliveries
+	endpoint endpoint.Endpoint // zero for the app's
+	all      bool              // there are no other secrets
+	token    string            // as the sender has it
+}
+
+// routeOf finds the endpoint that a request is for. An empty token stands for
+// the app's. What is sent to an endpoint that there is not is looked at as
+// anything else: nobody can tell it from a wrong signature.
+func (s *Service) routeOf(pack *providers.Pack, token string) *route {
+	if token == "" {
+		return &route{pack: pack, isApp: true}
+	}
+	rt := &route{pack: pack, token: token, all: true}
+	if s.Endpoints == nil {
+		return rt
+	}
+	rt.endpoint, rt.found, rt.all = s.Endpoints.Endpoint(pack.Name, token)
+	if !rt.found || rt.endpoint.State == endpoint.Paused {
+		rt.found, rt.endpoint = false, endpoint.Endpoint{}
+		return rt
+	}
+	if w := rt.endpoint.Webhooks; w != nil {
+		own := *pack
+		own.Webhooks = w
+		rt.pack = &own
+	}
+	return rt
+}
+
+// secrets returns what deliveries may be signed with, and whether that is all.
+// It is never nothing: a secret that nobody knows costs the same work.
+func (s *Service) secrets(rt *route) ([]providers.Secret, bool) {
+	if rt.isApp {
+		return s.secretsOf(rt.pack.Name)
+	}
+	if len(rt.endpoint.Secrets) == 0 {
+		return []providers.Secret{s.decoy}, rt.all
+	}
+	return rt.endpoint.Secrets, rt.all
+}
+
+// newDecoy makes a secret that nobody knows. Hexadecimal is right for every way
+// in which packs read their keys.
+func newDecoy() providers.Secret {
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	return providers.NewSecret([]byte(hex.EncodeToString(random)))
+}
+
+// source stands for the endpoint in the source of its events and in what
+// repetitions are told by. It is not the token, which is secret.
+func (rt *route) source() string {
+	if rt.isApp {
+		return appEndpoint
+	}
+	return rt.endpoint.ID
+}
+
+// owners lists whose event a delivery is, nobody's at least. At the endpoint of
+// a connection that is settled by the endpoint: neither the body nor a header,
+// which a signature may not cover, has a say.
+func (s *Service) owners(rt *route, account string) []owner {
+	if !rt.isApp {
+		return []owner{{user: rt.endpoint.UserID, connection: rt.endpoint.ConnectionID}}
+	}
+	if all := s.index.owners(rt.pack.Name, account); len(all) > 0 {
+		return all
+	}
+	return []owner{{}}
+}
+
+// log adds where it was to a line of the log.
+func (rt *route) log(line *zerolog.Event) *zerolog.Event {
+	line = line.Str("provider", rt.pack.Name)
+	switch {
+	case rt.isApp:
+		return line
+	case rt.found:
+		return line.Str("endpoint", rt.endpoint.ID)
+	default:
+		return line.Str("endpoint", endpoint.Digest(rt.token))
+	}
+}
+
+// receiveAt answers one request to /webhooks/{provider}/{endpoint}.
+func (s *Service) receiveAt(w http.ResponseWriter, r *http.Request) {
+	s.receiveFor(w, r, r.PathValue("endpoint"))
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

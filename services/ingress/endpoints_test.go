@@ -1,0 +1,158 @@
+package ingress
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/plugfn/plugfn/internal/endpoint"
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+// house is where the endpoints of single connections are kept.
+type house struct {
+	mu     sync.Mutex
+	all    map[string]endpoint.Endpoint // :: provider/token → endpoint
+	partly bool
+	seen   []string
+	loaded chan struct{}
+}
+
+func newHouse() *house {
+	h := &house{all: map[string]endpoint.Endpoint{}, loaded: make(chan struct{})}
+	close(h.loaded)
+	return h
+}
+
+func (h *house) Loaded() <-chan struct{} { return h.loaded }
+
+func (h *house) Endpoint(provider, token string) (endpoint.Endpoint, bool, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, ok := h.all[provider+"/"+token]
+	return e, ok, !h.partly
+}
+
+func (h *house) Seen(e endpoint.Endpoint) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seen = append(h.seen, e.ID)
+}
+
+// build puts an endpoint of a user and his connection below github/token.
+func (h *house) build(token string, state endpoint.State, secrets ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := endpoint.Endpoint{ID: "whk_" + token, Provider: "github", UserID: "u-" + token, ConnectionID: "con-" + token, State: state}
+	for _, s := range secrets {
+		e.Secrets = append(e.Secrets, providers.NewSecret([]byte(s)))
+	}
+	h.all["github/"+token] = e
+}
+
+func openHouse(t *testing.T) (*gate, *house) {
+	t.Helper()
+	h := newHouse()
+	return open(t, func(c *Config) { c.Endpoints = h }), h
+}
+
+func TestEndpointDecidesWhoseEventItIs(t *testing.T) {
+	g, h := openHouse(t)
+	g.connect("other", "con_1", "4242") // the account's, as the body has it
+	h.build("one", endpoint.Active, secret)
+	h.build("two", endpoint.Active, "old", secret)
+	d := g.issueOpened("d-1", 4242)
+	d.Header.Set("X-Github-Hook-Installation-Target-Id", "4242")
+	for _, token := range []string{"one", "two", "one"} { // the same delivery id at two endpoints, and once again
+		if status, body := g.send("github/"+token, d); status != http.StatusOK || body != "" {
+			t.Fatalf("%s: answer %d %q", token, status, body)
+		}
+	}
+	for _, token := range []string{"one", "two"} {
+		e := g.event("plugfn.event.u-" + token + ".github.issues.opened")
+		if e.UserID != "u-"+token || e.ConnectionID != "con-"+token || e.Source != "/plugfn/github/whk_"+token+"/con-"+token || e.ID != "d-1" || e.Account != "4242" {
+			t.Errorf("got %+v", e)
+		}
+	}
+	if s := g.stored(events.StreamEvents); len(s) != 2 || s["plugfn.event.u-one.github.issues.opened"] != 1 {
+		t.Errorf("stored %v", s)
+	}
+	if len(h.seen) != 3 || h.seen[0] != "whk_one" {
+		t.Errorf("seen %v", h.seen)
+	}
+}
+
+// TestNobodyIsHome: whether there is no endpoint, a paused one, one without a
+// secret or one with another secret cannot be told apart.
+func TestNobodyIsHome(t *testing.T) {
+	g, h := openHouse(t)
+	h.build("one", endpoint.Active, "another secret")
+	h.build("paused", endpoint.Paused, secret)
+	h.build("pending", endpoint.Pending)
+	h.all["slack/one"] = h.all["github/one"]
+	long := strings.Repeat("x", 300)
+	want := ""
+	for _, path := range []string{"github/one", "github/paused", "github/pending", "github/nobody", "github/" + long, "github/%00", "github/..%2fone", "slack/one", "slack/nobody"} {
+		for _, change := range []func(*providers.Delivery){
+			func(*providers.Delivery) {},
+			func(d *providers.Delivery) { d.Header.Del("X-Hub-Signature-256") },
+			func(d *providers.Delivery) { d.Body = nil },
+		} {
+			d := g.issueOpened("d-1", 1)
+			change(d)
+			status, body := g.send(path, d)
+			if want == "" {
+				want = body
+			}
+			if status != http.StatusUnauthorized || body != want {
+				t.Errorf("%s: answer %d %q", path, status, body)
+			}
+		}
+	}
+	for path, status := range map[string]int{"gitbuh/one": http.StatusNotFound, "github/one/more": http.StatusNotFound, "github/": http.StatusNotFound} {
+		if got, _ := g.send(path, g.issueOpened("d-1", 1)); got != status {
+			t.Errorf("%s: status %d, want %d", path, got, status)
+		}
+	}
+	if s := g.stored(events.StreamEvents); len(s) != 0 || len(h.seen) != 0 {
+		t.Errorf("stored %v, seen %v", s, h.seen)
+	}
+	log := g.log.String()
+	if strings.Contains(log, `"nobody"`) || strings.Contains(log, long) || !strings.Contains(log, endpoint.Digest("nobody")) || !strings.Contains(log, "whk_one") {
+		t.Errorf("the log tells tokens, or does not tell endpoints apart: %s", log)
+	}
+}
+
+// TestEndpointsNotKnownYet: who may have an endpoint soon is to send again, and
+// an answer does not tell which of them there are.
+func TestEndpointsNotKnownYet(t *testing.T) {
+	g, h := openHouse(t)
+	h.build("one", endpoint.Active, secret)
+	h.build("two", endpoint.Active, "another secret")
+	h.partly = true
+	for path, want := range map[string]int{"github/one": http.StatusOK, "github/two": http.StatusServiceUnavailable, "github/nobody": http.StatusServiceUnavailable} {
+		if status, _ := g.send(path, g.issueOpened("d-1", 1)); status != want {
+			t.Errorf("%s: status %d, want %d", path, status, want)
+		}
+	}
+}
+
+func TestUnreadableAtAnEndpoint(t *testing.T) {
+	g, h := openHouse(t)
+	h.build("one", endpoint.Active, secret)
+	if status, _ := g.send("github/one", g.signed("d-1", "issues", `{"action":`)); status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	if s := g.stored(events.StreamDead); s["plugfn.dead.event.u-one.github.unparsed"] != 1 {
+		t.Errorf("dead letters %v", s)
+	}
+}
+
+func TestWithoutEndpoints(t *testing.T) {
+	g := open(t)
+	if status, _ := g.send("github/one", g.issueOpened("d-1", 1)); status != http.StatusUnauthorized {
+		t.Errorf("status %d", status)
+	}
+}
