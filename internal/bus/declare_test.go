@@ -68,6 +68,7 @@ func TestDeclaredShapes(t *testing.T) {
 		"KV_PLUGFN_JOURNAL":     {[]string{"$KV.PLUGFN_JOURNAL.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_KEYS":        {[]string{"$KV.PLUGFN_KEYS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_APPS":        {[]string{"$KV.PLUGFN_APPS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_ENDPOINTS":   {[]string{"$KV.PLUGFN_ENDPOINTS.>"}, 0, 256 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_REVOCATIONS": {[]string{"$KV.PLUGFN_REVOCATIONS.>"}, 25 * time.Hour, 64 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_STATES":      {[]string{"$KV.PLUGFN_STATES.>"}, time.Hour, 128 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_USERS":       {[]string{"$KV.PLUGFN_USERS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
