@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"natsd":    startNATS,
 			"sandbox":  startSandbox,
 			"consent":  giveConsent,
+			"envfile":  setFromFile,
 		},
 	})
 }
@@ -83,6 +84,11 @@ func waitForDev(ts *testscript.TestScript, _ bool, args []string) {
 	}))
 	ts.Setenv("HTTP_URL", c.HTTPURL)
 	ts.Setenv("NATS_URL", c.NATSURL)
+}
+
+// setFromFile: envfile <name> <file>. Sets a variable to the text of a file.
+func setFromFile(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 // runForExitCode: exits <code> <program> <args…>. Runs a program that must end

@@ -25,17 +25,15 @@ type sender struct {
 	http   *http.Client
 	pack   *providers.Pack
 	secret providers.Secret
+	path   string     // of the endpoint; "": as the delivery has it
 	conn   *nats.Conn // nil: the bus cannot be reached
 	seen   chan *nats.Msg
 }
 
 // newSender makes ready to send. Without a bus it sends all the same and sees
 // no events. Whoever calls it closes the sender.
-func newSender(t *target, pack *providers.Pack) (*sender, error) {
-	secret, err := t.webhookSecret(pack.Name)
-	if err != nil {
-		return nil, err
-	}
+func newSender(t *target, pack *providers.Pack, secret providers.Secret) (*sender, error) {
+	var err error
 	s := &sender{base: t.httpURL(), http: &http.Client{Timeout: answerTimeout}, pack: pack, secret: secret, seen: make(chan *nats.Msg, maxWatched)}
 	if s.conn, err = t.connect(); err != nil {
 		return s, nil //nolint:nilerr // told with each delivery, see watch
@@ -69,7 +67,7 @@ type sentDelivery struct {
 
 // send sends d under a new delivery id. A refusal is an error.
 func (s *sender) send(ctx context.Context, d *providers.Delivery, newID string) (sentDelivery, error) {
-	sent := sentDelivery{Path: d.URL.RequestURI(), Events: []string{}}
+	sent := sentDelivery{Path: firstOf(s.path, d.URL.RequestURI()), Events: []string{}}
 	reading, err := s.pack.Webhooks.Read(d)
 	if err != nil {
 		return sent, usage("", "%s cannot read this delivery: %v", s.pack.Name, err)
@@ -115,7 +113,7 @@ func (s *sender) deliveryID(d *providers.Delivery) (string, error) {
 }
 
 func (s *sender) post(ctx context.Context, d *providers.Delivery) (int, error) {
-	r, err := http.NewRequestWithContext(ctx, d.Method, s.base+d.URL.RequestURI(), bytes.NewReader(d.Body))
+	r, err := http.NewRequestWithContext(ctx, d.Method, s.base+firstOf(s.path, d.URL.RequestURI()), bytes.NewReader(d.Body))
 	if err != nil {
 		return 0, fmt.Errorf("making the request: %w", err)
 	}

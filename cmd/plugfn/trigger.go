@@ -25,9 +25,10 @@ func newTriggerCommand() *cobra.Command {
 		Use:   "trigger <provider> <event>",
 		Short: "Send a signed example delivery, as the provider would",
 		Long: "Trigger sends an example delivery of the provider's pack to the ingress, with a new delivery id and a fresh " +
-			"signature, and shows the events that come of it. The secret is that of PLUGFN_<PROVIDER>_WEBHOOK_SECRET, or of the plugfn dev of this directory.",
+			"signature, and shows the events that come of it. The secret is that of PLUGFN_<PROVIDER>_WEBHOOK_SECRET, or of the plugfn dev of this directory; --secret-file names another one. --endpoint sends to that of a single connection.",
 		Example: `plugfn trigger github issues.opened
 plugfn trigger github issues.opened --count 10
+plugfn trigger github issues.opened --endpoint whk_1 --secret-file secret.txt
 plugfn trigger slack --list`,
 		ValidArgsFunction: completeTrigger,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -41,10 +42,14 @@ plugfn trigger slack --list`,
 	cmd.Flags().IntVar(&options.count, "count", 1, "how many deliveries to send, one after the other")
 	cmd.Flags().BoolVar(&options.list, "list", false, "list the provider's examples instead")
 	cmd.Flags().StringVar(&options.file, "file", "", "file with another body, - for standard input")
-	return withTarget(settings.HTTP|settings.Bus|settings.Packs, withOutput(cmd))
+	cmd.Flags().StringVar(&options.endpoint, "endpoint", "", "id of the endpoint to send to; none: the app's")
+	cmd.Flags().StringVar(&options.secretFile, "secret-file", "", "file with the secret to sign with, - for standard input")
+	return withTarget(settings.HTTP|settings.API|settings.Bus|settings.Packs, withOutput(cmd))
 }
 
 type triggerOptions struct {
+	endpoint, secretFile string
+
 	count int
 	list  bool
 	file  string
@@ -87,12 +92,52 @@ func runTrigger(cmd *cobra.Command, args []string, options triggerOptions) error
 	if fixture.Request.Body, err = bodyOf(cmd.InOrStdin(), options.file, fixture.Request.Body); err != nil {
 		return err
 	}
-	s, err := newSender(t, pack)
+	s, err := options.sender(cmd, t, pack)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	return s.sendAll(cmd.Context(), p, fixture, options.count)
+}
+
+// sender makes ready to send to the endpoint, with the secret, of the options.
+func (o *triggerOptions) sender(cmd *cobra.Command, t *target, pack *providers.Pack) (*sender, error) {
+	var secret providers.Secret
+	path := ""
+	if o.endpoint != "" {
+		if o.secretFile == "" {
+			return nil, usage("", "--secret-file is missing: an endpoint has a secret of its own")
+		}
+		api, err := t.api()
+		if err != nil {
+			return nil, err
+		}
+		e, err := api.endpoint(cmd.Context(), o.endpoint)
+		if err != nil {
+			return nil, err
+		}
+		if e.Provider != pack.Name {
+			return nil, usage("", "--endpoint %s: is one of %s", o.endpoint, safe(e.Provider))
+		}
+		path = e.Path
+	}
+	if o.secretFile != "" {
+		text, err := readEndpointSecret(cmd, o.secretFile)
+		if err != nil {
+			return nil, err
+		}
+		secret = providers.NewSecret([]byte(text))
+	} else {
+		var err error
+		if secret, err = t.webhookSecret(pack.Name); err != nil {
+			return nil, err
+		}
+	}
+	s, err := newSender(t, pack, secret)
+	if err == nil {
+		s.path = path
+	}
+	return s, err
 }
 
 // exampleOf finds the example of an event: the one that is called like it, else

@@ -3,6 +3,8 @@ package main
 import "github.com/spf13/cobra"
 
 func newWebhookCommand() *cobra.Command {
-	return noun("webhook", "webhooks", "Look at the deliveries of providers",
+	return noun("webhook", "webhooks", "Make endpoints for single connections, and look at deliveries",
+		newWebhookCreateCommand(), newWebhookListCommand(), newWebhookShowCommand(), newWebhookRotateCommand(),
+		newWebhookPauseCommand(), newWebhookResumeCommand(), newWebhookDeleteCommand(),
 		newWebhookRejectedCommand(), newWebhookVerifyCommand())
 }
