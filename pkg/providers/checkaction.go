@@ -26,6 +26,7 @@ func (a *Action) check(path string, r report) {
 		a.Params.checkParams(path+".params", r)
 	}
 	a.checkSensitive(path, r)
+	a.checkPaginate(path+".paginate", r)
 	a.checkRequest(path+".request", r)
 	a.checkIdempotency(path+".idempotency", r)
 	if a.Retry.Attempts < 0 || a.Retry.Attempts > maxAttempts {

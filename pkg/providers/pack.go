@@ -89,6 +89,7 @@ type Action struct {
 	Scopes    []string      `yaml:"scopes"`
 	Params    *Schema       `yaml:"params"` // JSON Schema 2020-12 of the parameters, an object
 	Request   Request       `yaml:"request"`
+	Paginate  *Paginate     `yaml:"paginate"`  // nil: one answer is all of it
 	Result    Source        `yaml:"result"`    // json:/pointer to the part of the body that is the data; empty: all of it
 	Sensitive []string      `yaml:"sensitive"` // JSON pointers into params that no log may show
 	Timeout   time.Duration `yaml:"timeout"`   // 0: the pack's

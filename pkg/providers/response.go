@@ -29,19 +29,28 @@ const (
 // [Action].Result names; a body that is not JSON is one JSON string; no body is
 // null. The *events.Error of a failure is wrapped in a [*Failure].
 func (a *Action) Read(resp *http.Response) (json.RawMessage, error) {
+	r, err := a.read(resp)
+	if err != nil {
+		return nil, err
+	}
+	return r.data(a.Result), nil
+}
+
+// read takes in a response and returns it if it is a success.
+func (a *Action) read(resp *http.Response) (*response, error) {
 	limit := a.MaxResponse()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return nil, err
 	}
-	r := response{http: &a.pack.HTTP, status: resp.StatusCode, header: resp.Header, raw: bytes.TrimSpace(raw)}
+	r := &response{http: &a.pack.HTTP, status: resp.StatusCode, header: resp.Header, raw: bytes.TrimSpace(raw)}
 	if int64(len(raw)) > limit {
 		return nil, r.tooLong(a.Effect, limit)
 	}
 	if !r.succeeded() {
 		return nil, r.failure()
 	}
-	return r.data(a.Result), nil
+	return r, nil
 }
 
 // MaxResponse is how many bytes a response to the action may have.
@@ -106,6 +115,15 @@ func (r *response) tooLong(effect Effect, limit int64) *events.Error {
 	}
 	r.raw = nil
 	return r.error(code, fmt.Sprintf("the response is longer than %d bytes", limit))
+}
+
+// value is what a json source leads to in the body; nil where that is nothing.
+func (r *response) value(s Source) any {
+	if r.exact == nil {
+		r.exact = decodeBody(r.raw)
+	}
+	v, _ := follow(r.exact, s.pointer)
+	return v
 }
 
 // find reads a source from the response.
