@@ -18,10 +18,10 @@ type answer struct {
 }
 
 // answerOf is the response of a fixture, without the headers that net/http
-// makes from what is really sent.
+// makes from what is really sent, and without links to the provider itself.
 func answerOf(f providers.ActionAnswer) *answer {
 	a := &answer{status: f.Status, header: f.HTTP().Header, body: f.Raw()} //nolint:bodyclose // made of bytes
-	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Date", "Trailer", "Transfer-Encoding"} {
+	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Date", "Link", "Trailer", "Transfer-Encoding"} {
 		a.header.Del(name)
 	}
 	return a

@@ -27,6 +27,7 @@ func (a *Action) check(path string, r report) {
 	}
 	a.checkSensitive(path, r)
 	a.checkPaginate(path+".paginate", r)
+	a.checkCache(path, r)
 	a.checkRequest(path+".request", r)
 	a.checkIdempotency(path+".idempotency", r)
 	if a.Retry.Attempts < 0 || a.Retry.Attempts > maxAttempts {

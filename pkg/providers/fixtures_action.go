@@ -68,6 +68,7 @@ type ActionAnswer struct {
 type ActionExpect struct {
 	Data  json.RawMessage `yaml:"data"`
 	Error *ActionError    `yaml:"error"`
+	Next  json.RawMessage `yaml:"next"` // what is changed in params for the next page; not written: there is none
 }
 
 // ActionError is the *events.Error of a failure but for Retryable, which

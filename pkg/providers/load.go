@@ -80,6 +80,7 @@ func (p *Pack) link() {
 	for name, a := range p.Actions {
 		a.Name, a.pack = name, p
 	}
+	p.linkCache()
 	for name, t := range p.Triggers {
 		t.Name = name
 	}

@@ -40,6 +40,7 @@ type HTTP struct {
 	Success     Predicate         `yaml:"success"`      // fields: status, header, body; empty: status < 300
 	Errors      []ErrorClass      `yaml:"errors"`       // the first that matches classes a failure
 	Error       ErrorFields       `yaml:"error"`        // where a failure names its reason
+	ETags       bool              `yaml:"etags"`        // it answers a read with If-None-Match by 304 where nothing has changed
 	RequestID   Source            `yaml:"request_id"`   // header:NAME of the provider's id of the request
 	MaxResponse Size              `yaml:"max_response"` // 0: 10 MiB
 	Timeout     time.Duration     `yaml:"timeout"`      // of one attempt; 0: 30 s
@@ -90,6 +91,7 @@ type Action struct {
 	Params    *Schema       `yaml:"params"` // JSON Schema 2020-12 of the parameters, an object
 	Request   Request       `yaml:"request"`
 	Paginate  *Paginate     `yaml:"paginate"`  // nil: one answer is all of it
+	Cache     time.Duration `yaml:"cache"`     // how old a kept answer of a read may be, where the caller does not say; 0: none is used
 	Result    Source        `yaml:"result"`    // json:/pointer to the part of the body that is the data; empty: all of it
 	Sensitive []string      `yaml:"sensitive"` // JSON pointers into params that no log may show
 	Timeout   time.Duration `yaml:"timeout"`   // 0: the pack's
@@ -97,7 +99,11 @@ type Action struct {
 	// reconcile, nil otherwise.
 	Idempotency *Idempotency `yaml:"idempotency"`
 	Retry       Retry        `yaml:"retry"`
+	// Invalidates names the reads whose kept answers a write makes old: those
+	// with the same values of what stands in the paths of both.
+	Invalidates []string `yaml:"invalidates"`
 	pack        *Pack
+	shared      [][]string // of a read: names of parameters, for each write that makes it old
 }
 
 // Retry is how often an action is tried, where it may be tried again at all.

@@ -68,6 +68,7 @@ func (a *Action) NewNextRequest(ctx context.Context, base string, next *Next, cr
 		return nil, events.Errorf(events.CodeProviderRejected, "the link to the next page leads away from the provider's base URL and is not followed")
 	}
 	u := *next.link
+	u.Host = root.Host
 	if auth, ok := a.pack.AuthByID(cred.Auth); ok && auth.Apply.Query != "" { // it was applied to the other URL
 		query := u.Query()
 		query.Set(auth.Apply.Query, req.URL.Query().Get(auth.Apply.Query))
@@ -133,8 +134,8 @@ func (a *Action) nextCount(params map[string]any, n int) *Next {
 	at, ok := number(params[p.Param])
 	if !ok && p.Type == PageNumber {
 		at = 1
-		if p.First != 0 {
-			at = p.First
+		if p.First != nil {
+			at = *p.First
 		}
 	}
 	step := 1
@@ -235,24 +236,37 @@ func linkTo(headers []string, relation string) string {
 
 // linkEnd is where the parameters of a link end: at a comma outside of quotes.
 func linkEnd(s string) int {
+	if i := indexOutside(s, ','); i >= 0 {
+		return i
+	}
+	return len(s)
+}
+
+// indexOutside is where c first stands outside of quotes; -1: nowhere.
+func indexOutside(s string, c byte) int {
 	quoted := false
 	for i := range len(s) {
 		switch {
 		case s[i] == '"':
 			quoted = !quoted
-		case s[i] == ',' && !quoted:
+		case s[i] == c && !quoted:
 			return i
 		}
 	}
-	return len(s)
+	return -1
 }
 
 func hasRelation(params, relation string) bool {
-	for param := range strings.SplitSeq(params, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+	for params != "" {
+		end := indexOutside(params, ';')
+		if end < 0 {
+			end = len(params)
+		}
+		name, value, _ := strings.Cut(params[:end], "=")
 		if strings.EqualFold(strings.TrimSpace(name), "rel") {
 			return slices.Contains(strings.Fields(strings.ToLower(strings.Trim(strings.TrimSpace(value), `"`))), relation)
 		}
+		params = params[min(end+1, len(params)):]
 	}
 	return false
 }

@@ -29,7 +29,7 @@ type Paginate struct {
 	Last  Source `yaml:"last"`  // of cursor, instead of next: json:/pointer to the text in the last item
 	More  Source `yaml:"more"`  // json:/pointer to what is true while there are more pages; not written: next decides
 	Param string `yaml:"param"` // of cursor, page and offset: the parameter
-	First int    `yaml:"first"` // of page: the number of the first one; not written: 1
+	First *int   `yaml:"first"` // of page: the number of the first one; not written: 1
 	Size  string `yaml:"size"`  // of page and offset: the parameter that sets how many items a full page has
 
 	MaxPages int `yaml:"max_pages"` // that one request may have; not written: 100
@@ -64,14 +64,14 @@ func (a *Action) checkPaginate(path string, r report) {
 	}
 	switch p.Type {
 	case PageLink:
-		p.checkUnused(path, r, map[string]bool{"last": !p.Last.IsZero(), "param": p.Param != "", "first": p.First != 0, "size": p.Size != ""})
+		p.checkUnused(path, r, map[string]bool{"last": !p.Last.IsZero(), "param": p.Param != "", "first": p.First != nil, "size": p.Size != ""})
 	case PageCursor:
 		if p.Next.IsZero() == p.Last.IsZero() {
 			r(path+".next", "of type cursor either next or last is needed")
 		}
-		p.checkUnused(path, r, map[string]bool{"first": p.First != 0, "size": p.Size != ""})
+		p.checkUnused(path, r, map[string]bool{"first": p.First != nil, "size": p.Size != ""})
 	case PageNumber, PageOffset:
-		p.checkUnused(path, r, map[string]bool{"next": !p.Next.IsZero(), "last": !p.Last.IsZero(), "first": p.First != 0 && p.Type == PageOffset})
+		p.checkUnused(path, r, map[string]bool{"next": !p.Next.IsZero(), "last": !p.Last.IsZero(), "first": p.First != nil && p.Type == PageOffset})
 	default:
 		r(path+".type", "must be %s, %s, %s or %s", PageLink, PageCursor, PageNumber, PageOffset)
 		return

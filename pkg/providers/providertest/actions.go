@@ -25,7 +25,7 @@ func actions(t *testing.T, pack *providers.Pack) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	succeeds, looked := map[string]bool{}, map[string]bool{}
+	succeeds, looked, leads := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	failures := 0
 	for _, f := range fixtures {
 		if f.IsSuccess() {
@@ -34,6 +34,7 @@ func actions(t *testing.T, pack *providers.Pack) {
 			failures++
 		}
 		looked[f.Action] = looked[f.Action] || f.Look != nil
+		leads[f.Action] = leads[f.Action] || f.Expect.Next != nil
 		t.Run(f.Name, func(t *testing.T) { action(t, pack, f) })
 	}
 	for name, a := range pack.Actions {
@@ -42,6 +43,9 @@ func actions(t *testing.T, pack *providers.Pack) {
 		}
 		if a.Effect == providers.EffectReconcile && !looked[name] {
 			t.Errorf("action %s has effect %s and no fixture with a look", name, a.Effect)
+		}
+		if a.Paginate != nil && !leads[name] {
+			t.Errorf("action %s has pages and no fixture that leads to the next one", name)
 		}
 	}
 	if failures == 0 && len(pack.Actions) > 0 {
@@ -70,6 +74,7 @@ func action(t *testing.T, pack *providers.Pack, f providers.ActionFixture) {
 	response(t, a, f)
 	if f.IsSuccess() {
 		recognised(t, pack, a, f)
+		page(t, pack, a, f)
 		missing(t, a, f.Params)
 		unknown(t, a, f.Params)
 		hostile(t, pack, a, f.Params)
