@@ -21,9 +21,14 @@ const (
 	HeaderNotBefore   = "Plugfn-Not-Before"   // RFC 3339: no attempt starts before it
 	HeaderMaxAttempts = "Plugfn-Max-Attempts" // 1 to 100
 	HeaderDelivery    = "Plugfn-Delivery"     // at-most-once or at-least-once
-	HeaderCache       = "Plugfn-Cache"        // Go duration or seconds: a read may be this old
+	HeaderCache       = "Plugfn-Cache"        // Go duration or seconds: a read may be this old; none: it is asked anew
+	HeaderMaxPages    = "Plugfn-Max-Pages"    // 1 to 1000: how many pages of a list are joined to the data
+	HeaderStream      = "Plugfn-Stream"       // pages: each page is sent to Plugfn-Reply by itself
 	HeaderReply       = "Plugfn-Reply"        // inbox that gets the result as well
 	HeaderTraceParent = "traceparent"         // W3C trace context
+
+	// HeaderPage numbers, from 1, the pages that are sent by themselves.
+	HeaderPage = "Plugfn-Page"
 
 	// HeaderUser and HeaderAction hold the full value of a user id or an action
 	// name whose token in the subject is a hash. Where they do not match the
@@ -42,6 +47,14 @@ type Delivery string
 const (
 	AtMostOnce  Delivery = "at-most-once"
 	AtLeastOnce Delivery = "at-least-once"
+)
+
+// NoCache, as the Cache of a request, has the provider asked anew.
+const NoCache time.Duration = -1
+
+const (
+	noCache     = "none"
+	streamPages = "pages"
 )
 
 // MaxID is the longest request id in bytes.
@@ -70,7 +83,9 @@ type ActionRequest struct {
 	NotBefore    time.Time       // zero: at once
 	MaxAttempts  int             // 0: the action's own
 	Delivery     Delivery
-	Cache        time.Duration // 0: the action's own
+	Cache        time.Duration // 0: the action's own; NoCache: none
+	MaxPages     int           // 0: one
+	StreamPages  bool          // needs Reply
 	Reply        string
 	TraceParent  string
 }
@@ -100,8 +115,17 @@ func (r *ActionRequest) Msg(subject string) *nats.Msg {
 	if r.MaxAttempts > 0 {
 		set(HeaderMaxAttempts, strconv.Itoa(r.MaxAttempts))
 	}
-	if r.Cache > 0 {
+	switch {
+	case r.Cache > 0:
 		set(HeaderCache, r.Cache.String())
+	case r.Cache < 0:
+		set(HeaderCache, noCache)
+	}
+	if r.MaxPages > 0 {
+		set(HeaderMaxPages, strconv.Itoa(r.MaxPages))
+	}
+	if r.StreamPages {
+		set(HeaderStream, streamPages)
 	}
 	if _, ok := Untoken(Token(r.UserID)); !ok {
 		set(HeaderUser, escape(r.UserID))
@@ -123,9 +147,10 @@ func ParseActionRequest(subject string, header nats.Header, body []byte) (Action
 		Timeout:      p.duration(HeaderTimeout),
 		Deadline:     p.time(HeaderDeadline),
 		NotBefore:    p.time(HeaderNotBefore),
-		MaxAttempts:  p.attempts(),
+		MaxAttempts:  p.number(HeaderMaxAttempts, 100),
 		Delivery:     p.delivery(),
-		Cache:        p.duration(HeaderCache),
+		Cache:        p.cache(),
+		MaxPages:     p.number(HeaderMaxPages, 1000),
 		Reply:        p.reply(),
 		TraceParent:  lookup(header, HeaderTraceParent),
 		Params:       body,
@@ -133,6 +158,7 @@ func ParseActionRequest(subject string, header nats.Header, body []byte) (Action
 	if len(bytes.TrimSpace(body)) == 0 {
 		r.Params = json.RawMessage("{}")
 	}
+	r.StreamPages = p.stream(r.Reply)
 	p.subject(&r, subject)
 	if p.err != nil {
 		return r, p.err
@@ -258,17 +284,36 @@ func (p *requestParser) time(name string) time.Time {
 	return t
 }
 
-func (p *requestParser) attempts() int {
-	v := lookup(p.header, HeaderMaxAttempts)
+func (p *requestParser) number(name string, most int) int {
+	v := lookup(p.header, name)
 	if v == "" {
 		return 0
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > 100 {
-		p.fail(HeaderMaxAttempts, "%q is not a number from 1 to 100", v)
+	if err != nil || n < 1 || n > most {
+		p.fail(name, "%q is not a number from 1 to %d", v, most)
 		return 0
 	}
 	return n
+}
+
+func (p *requestParser) cache() time.Duration {
+	if lookup(p.header, HeaderCache) == noCache {
+		return NoCache
+	}
+	return p.duration(HeaderCache)
+}
+
+func (p *requestParser) stream(reply string) bool {
+	switch v := lookup(p.header, HeaderStream); {
+	case v == "":
+		return false
+	case v != streamPages:
+		p.fail(HeaderStream, "%q is not %s", v, streamPages)
+	case reply == "":
+		p.fail(HeaderStream, "needs %s, the inbox that the pages go to", HeaderReply)
+	}
+	return true
 }
 
 func (p *requestParser) delivery() Delivery {

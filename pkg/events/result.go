@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,8 +31,11 @@ type Result struct {
 	Outcome      Outcome         `json:"outcome"`
 	Data         json.RawMessage `json:"data,omitempty"`
 	Error        *Error          `json:"error,omitempty"`
-	Attempts     int             `json:"attempts"` // attempts that were sent to the provider
-	Cached       bool            `json:"cached"`
+	Attempts     int             `json:"attempts"`        // attempts that were sent to the provider
+	Cached       bool            `json:"cached"`          // the data was kept from an earlier request
+	Pages        int             `json:"pages,omitempty"` // of a list, that the data holds or that were sent by themselves; 0: it has none
+	More         bool            `json:"more,omitempty"`  // there are further pages
+	Next         json.RawMessage `json:"next,omitempty"`  // the parameters to change for the page after those, an object; absent where none can say it
 	StartedAt    time.Time       `json:"started_at"`
 	FinishedAt   time.Time       `json:"finished_at"`
 	DurationMS   int64           `json:"duration_ms"`
@@ -83,6 +87,16 @@ func (r *Result) Msg() (*nats.Msg, error) {
 	}
 	e.setHeader(msg.Header)
 	return msg, nil
+}
+
+// PageMsg makes the message that carries one page of a list, numbered from 1, to
+// an inbox. Its body is the data of that page alone.
+func PageMsg(inbox, id string, page int, data json.RawMessage) *nats.Msg {
+	msg := nats.NewMsg(inbox)
+	msg.Data = data
+	msg.Header.Set(HeaderID, id)
+	msg.Header.Set(HeaderPage, strconv.Itoa(page))
+	return msg
 }
 
 // ParseResult reads the body of a result message.

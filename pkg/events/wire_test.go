@@ -37,7 +37,7 @@ func TestActionRequestRoundTrip(t *testing.T) {
 		ID: "req-1", UserID: strings.Repeat("u", 100), Provider: "github", Action: "issues.create",
 		Params: json.RawMessage(`{"a":1}`), ConnectionID: "con_1", Timeout: 5 * time.Second,
 		Deadline: time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC), NotBefore: time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC),
-		MaxAttempts: 3, Delivery: AtLeastOnce, Cache: time.Minute, Reply: "_INBOX.abc", TraceParent: "00-ab-cd-01",
+		MaxAttempts: 3, Delivery: AtLeastOnce, Cache: time.Minute, MaxPages: 20, StreamPages: true, Reply: "_INBOX.abc", TraceParent: "00-ab-cd-01",
 	}
 	msg := viaWire(t, in.Msg(in.Subject()))
 	out, err := ParseActionRequest(msg.Subject, msg.Header, msg.Data)
@@ -46,6 +46,14 @@ func TestActionRequestRoundTrip(t *testing.T) {
 	}
 	if diff := cmp.Diff(in, out); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestNoCache(t *testing.T) {
+	in := ActionRequest{UserID: "u1", Provider: "github", Action: "issues.get", Params: json.RawMessage(`{}`), Cache: NoCache}
+	msg := viaWire(t, in.Msg(in.Subject()))
+	if out, err := ParseActionRequest(msg.Subject, msg.Header, msg.Data); err != nil || out.Cache != NoCache || msg.Header.Get(HeaderCache) != "none" {
+		t.Errorf("got %+v, %v", out, err)
 	}
 }
 
@@ -77,6 +85,10 @@ func TestParseActionRequestRefuses(t *testing.T) {
 		{"negative timeout", subject, nats.Header{HeaderTimeout: {"-1s"}}, "not above zero"},
 		{"deadline", subject, nats.Header{HeaderDeadline: {"tomorrow"}}, "header Plugfn-Deadline"},
 		{"attempts", subject, nats.Header{HeaderMaxAttempts: {"0"}}, "from 1 to 100"},
+		{"pages", subject, nats.Header{HeaderMaxPages: {"1001"}}, "from 1 to 1000"},
+		{"stream", subject, nats.Header{HeaderStream: {"bytes"}, HeaderReply: {"_INBOX.a"}}, "is not pages"},
+		{"stream to nobody", subject, nats.Header{HeaderStream: {"pages"}}, "needs Plugfn-Reply"},
+		{"cache", subject, nats.Header{HeaderCache: {"no"}}, "not a duration"},
 		{"delivery", subject, nats.Header{HeaderDelivery: {"exactly-once"}}, "header Plugfn-Delivery"},
 		{"reply into another's subject", subject, nats.Header{HeaderReply: {"plugfn.action.u2.github.x"}}, "must be an inbox"},
 		{"reply with wildcard", subject, nats.Header{HeaderReply: {"_INBOX.>"}}, "not a legal inbox"},
