@@ -49,7 +49,7 @@ const (
 	AtLeastOnce Delivery = "at-least-once"
 )
 
-// NoCache, as the Cache of a request, has the provider asked anew.
+// NoCache as the Cache of a request has the provider asked anew.
 const NoCache time.Duration = -1
 
 const (
