@@ -16,7 +16,8 @@ import (
 )
 
 func newEventCommand() *cobra.Command {
-	return noun("event", "events", "Watch events", newEventTailCommand())
+	return noun("event", "events", "Look at events, and publish them again",
+		newEventListCommand(), newEventShowCommand(), newEventTailCommand(), newEventReplayCommand())
 }
 
 func newEventTailCommand() *cobra.Command {
