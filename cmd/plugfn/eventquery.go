@@ -215,7 +215,7 @@ func storedOf(subject string, header nats.Header, sequence uint64, stored time.T
 // newest first, and whether there may be more. It reads backwards, in windows that
 // grow, so that the cost is that of what is looked for.
 func (s *eventStore) newest(ctx context.Context, before uint64, limit int) (all []*storedEvent, more bool, err error) {
-	window := uint64(max(1000, 4*limit)) //nolint:gosec // limit is positive
+	window := uint64(max(1000, 4*limit))
 	for before > s.state.FirstSeq {
 		from := s.state.FirstSeq
 		if before-from > window {

@@ -21,14 +21,18 @@ const secretSize = 32
 // secret is hexadecimal, which is right for every way in which packs read
 // their keys.
 func keepSecret(path string) (secret providers.Secret, created bool, err error) {
+	random := make([]byte, secretSize)
+	_, _ = rand.Read(random) // never fails
+	return keepText(path, []byte(hex.EncodeToString(random)))
+}
+
+// keepText is keepSecret with the text that a new file is to have.
+func keepText(path string, text []byte) (secret providers.Secret, created bool, err error) {
 	secret, err = readSecret(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, false, err
 	}
-	random := make([]byte, secretSize)
-	_, _ = rand.Read(random) // never fails
-	text := []byte(hex.EncodeToString(random))
-	draft, err := writeDraft(path, append(text, '\n'))
+	draft, err := writeDraft(path, append(bytes.Clone(text), '\n'))
 	if err != nil {
 		return providers.Secret{}, false, err
 	}
