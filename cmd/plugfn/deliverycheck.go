@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -74,28 +75,25 @@ func (c *deliveryCheck) delivery(at time.Time) *providers.Delivery {
 	d := &providers.Delivery{
 		Method: c.request.method, URL: c.request.url, Header: c.request.header, Body: c.request.body, ReceivedAt: at,
 	}
-	if c.registered != nil {
-		u := *c.registered
-		if u.RawQuery == "" {
-			u.RawQuery = d.URL.RawQuery
-		}
-		d.URL = &u
-	}
 	return d
 }
 
 // verdict is that of the pack. Where nothing says whether the line break at the
 // end is the body's, both are tried; d then has the body that is genuine.
 func (c *deliveryCheck) verdict(d *providers.Delivery) (providers.Verdict, error) {
-	secrets := []providers.Secret{c.secret}
-	verdict, err := c.pack.Webhooks.Verify(d, secrets)
+	check := providers.Check{Secrets: []providers.Secret{c.secret}, AllowNone: true}
+	if c.registered != nil {
+		check.URL = c.registered.String()
+	}
+	ctx := context.Background() // nothing is called: there are no keys to fetch
+	verdict, err := c.pack.Webhooks.Verify(ctx, d, check)
 	body, ok := c.request.trimmed()
 	if !ok || reasonOf(err) != providers.ReasonMismatch {
 		return verdict, err
 	}
 	whole := d.Body
 	d.Body = body
-	if verdict, trimmed := c.pack.Webhooks.Verify(d, secrets); trimmed == nil {
+	if verdict, trimmed := c.pack.Webhooks.Verify(ctx, d, check); trimmed == nil {
 		return verdict, nil
 	}
 	d.Body = whole
@@ -117,7 +115,7 @@ func reasonOf(err error) string {
 func (v *verification) read(pack *providers.Pack, d *providers.Delivery) {
 	reading, err := pack.Webhooks.Read(d)
 	if err == nil {
-		if _, ok := reading.Handshake(); ok {
+		if reading.IsHandshake() {
 			v.Result = resultHandshake
 			return
 		}
@@ -165,10 +163,12 @@ func (c *deliveryCheck) refuse(v *verification, err error) {
 // missing are the headers of signatures that the request does not have.
 func (c *deliveryCheck) missing() []string {
 	var all []string
-	for _, s := range c.pack.Webhooks.Verifiers {
-		name := strings.TrimPrefix(s.Signature.From.String(), "header:")
-		if c.request.header.Get(name) == "" && !slices.Contains(all, name) {
-			all = append(all, name)
+	for _, v := range c.pack.Webhooks.Verifiers {
+		for _, s := range v.Signature.From {
+			name := strings.TrimPrefix(s.String(), "header:")
+			if c.request.header.Get(name) == "" && !slices.Contains(all, name) {
+				all = append(all, name)
+			}
 		}
 	}
 	return all

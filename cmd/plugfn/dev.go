@@ -99,7 +99,7 @@ func (d *dev) secure(p *process) error {
 		if err != nil {
 			return fmt.Errorf("making the webhook secret of %s: %w", name, err)
 		}
-		app.WebhookSecrets = []providers.Secret{secret}
+		app.WebhookSecrets = pack.Webhooks.NewSigner(nil, secret).Secrets()
 		d.apps[name] = app
 	}
 	return nil

@@ -91,8 +91,8 @@ func demoAccount(pack *providers.Pack) (string, error) {
 	}
 	fixtures, err := pack.DeliveryFixtures()
 	for _, f := range fixtures {
-		if f.Expect.Account != "" {
-			return f.Expect.Account, nil
+		if account := f.Expect.FirstAccount(); account != "" {
+			return account, nil
 		}
 	}
 	return "", err

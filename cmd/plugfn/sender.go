@@ -24,7 +24,7 @@ type sender struct {
 	base   string
 	http   *http.Client
 	pack   *providers.Pack
-	secret providers.Secret
+	signer *providers.Signer
 	path   string     // of the endpoint; "": as the delivery has it
 	conn   *nats.Conn // nil: the bus cannot be reached
 	seen   chan *nats.Msg
@@ -32,9 +32,9 @@ type sender struct {
 
 // newSender makes ready to send. Without a bus it sends all the same and sees
 // no events. Whoever calls it closes the sender.
-func newSender(t *target, pack *providers.Pack, secret providers.Secret) (*sender, error) {
+func newSender(t *target, pack *providers.Pack, signer *providers.Signer) (*sender, error) {
 	var err error
-	s := &sender{base: t.httpURL(), http: &http.Client{Timeout: answerTimeout}, pack: pack, secret: secret, seen: make(chan *nats.Msg, maxWatched)}
+	s := &sender{base: t.httpURL(), http: &http.Client{Timeout: answerTimeout}, pack: pack, signer: signer, seen: make(chan *nats.Msg, maxWatched)}
 	if s.conn, err = t.connect(); err != nil {
 		return s, nil //nolint:nilerr // told with each delivery, see watch
 	}
@@ -72,7 +72,7 @@ func (s *sender) send(ctx context.Context, d *providers.Delivery, newID string) 
 	if err != nil {
 		return sent, usage("", "%s cannot read this delivery: %v", s.pack.Name, err)
 	}
-	_, handshake := reading.Handshake()
+	handshake := reading.IsHandshake()
 	if !handshake {
 		if err := s.pack.Webhooks.NewDeliveryID(d, newID); err != nil {
 			sent.Remark = err.Error()
@@ -81,7 +81,7 @@ func (s *sender) send(ctx context.Context, d *providers.Delivery, newID string) 
 			return sent, err
 		}
 	}
-	if err := s.pack.Webhooks.Sign(d, s.secret); err != nil {
+	if err := s.signer.Sign(d, s.base+firstOf(s.path, d.URL.Path)); err != nil {
 		return sent, err
 	}
 	began := time.Now()

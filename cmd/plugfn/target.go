@@ -119,20 +119,21 @@ func (t *target) apiKey() (providers.Secret, error) {
 	return key, nil
 }
 
-// webhookSecret is what deliveries of a provider are signed with.
-func (t *target) webhookSecret(provider string) (providers.Secret, error) {
-	if set := t.settings.App(provider).WebhookSecrets; len(set) > 0 {
-		return set[0], nil
+// signer signs deliveries of a provider, with the secrets that are set or like
+// the plugfn dev of this directory.
+func (t *target) signer(pack *providers.Pack) (*providers.Signer, error) {
+	if set := t.settings.App(pack.Name).WebhookSecrets; len(set) > 0 {
+		return pack.Webhooks.NewSigner(set, providers.Secret{}), nil
 	}
 	if t.found.SecretsDir != "" {
-		secret, err := readSecret(secretFile(t.found.SecretsDir, provider))
+		seed, err := readSecret(secretFile(t.found.SecretsDir, pack.Name))
 		if err == nil || !errors.Is(err, os.ErrNotExist) {
-			return secret, err
+			return pack.Webhooks.NewSigner(nil, seed), err
 		}
 	}
-	return providers.Secret{}, &failure{
-		exit: exitUnauthorized, what: "no webhook secret is set for " + provider,
-		fix: "set " + settings.ProviderName(provider, webhookSecretVariable()) + " to the secret that the server has, or start PlugFn here with: plugfn dev",
+	return nil, &failure{
+		exit: exitUnauthorized, what: "no webhook secret is set for " + pack.Name,
+		fix: "set " + settings.ProviderName(pack.Name, webhookSecretVariable()) + " to the secret that the server has, or start PlugFn here with: plugfn dev",
 	}
 }
 

@@ -102,7 +102,6 @@ func runTrigger(cmd *cobra.Command, args []string, options triggerOptions) error
 
 // sender makes ready to send to the endpoint, with the secret, of the options.
 func (o *triggerOptions) sender(cmd *cobra.Command, t *target, pack *providers.Pack) (*sender, error) {
-	var secret providers.Secret
 	path := ""
 	if o.endpoint != "" {
 		if o.secretFile == "" {
@@ -121,23 +120,27 @@ func (o *triggerOptions) sender(cmd *cobra.Command, t *target, pack *providers.P
 		}
 		path = e.Path
 	}
-	if o.secretFile != "" {
-		text, err := readEndpointSecret(cmd, o.secretFile)
-		if err != nil {
-			return nil, err
-		}
-		secret = providers.NewSecret([]byte(text))
-	} else {
-		var err error
-		if secret, err = t.webhookSecret(pack.Name); err != nil {
-			return nil, err
-		}
+	signer, err := o.signer(cmd, t, pack)
+	if err != nil {
+		return nil, err
 	}
-	s, err := newSender(t, pack, secret)
+	s, err := newSender(t, pack, signer)
 	if err == nil {
 		s.path = path
 	}
 	return s, err
+}
+
+// signer signs with the secret of the options, else with that of the target.
+func (o *triggerOptions) signer(cmd *cobra.Command, t *target, pack *providers.Pack) (*providers.Signer, error) {
+	if o.secretFile == "" {
+		return t.signer(pack)
+	}
+	text, err := readEndpointSecret(cmd, o.secretFile)
+	if err != nil {
+		return nil, err
+	}
+	return pack.Webhooks.NewSigner([]providers.Secret{providers.NewSecret([]byte(text))}, providers.Secret{}), nil
 }
 
 // exampleOf finds the example of an event: the one that is called like it, else
@@ -145,7 +148,9 @@ func (o *triggerOptions) sender(cmd *cobra.Command, t *target, pack *providers.P
 func exampleOf(fixtures []providers.DeliveryFixture, event string) (providers.DeliveryFixture, bool) {
 	for _, match := range []func(providers.DeliveryFixture) bool{
 		func(f providers.DeliveryFixture) bool { return f.Name == event },
-		func(f providers.DeliveryFixture) bool { return f.Expect.Event == event },
+		func(f providers.DeliveryFixture) bool {
+			return slices.ContainsFunc(f.Expect.All(), func(e providers.EventExpect) bool { return e.Event == event })
+		},
 	} {
 		if i := slices.IndexFunc(fixtures, match); i >= 0 {
 			return fixtures[i], true
@@ -162,7 +167,11 @@ func listExamples(p *printer, fixtures []providers.DeliveryFixture) error {
 	}
 	var all []example
 	for _, f := range fixtures {
-		all = append(all, example{f.Name, f.Expect.Event, f.Expect.Account})
+		var first providers.EventExpect
+		if events := f.Expect.All(); len(events) > 0 {
+			first = events[0]
+		}
+		all = append(all, example{f.Name, first.Event, first.Account})
 	}
 	return list(p, all, func(e example) string { return e.Name }, []column[example]{
 		{title: "name", value: func(e example) string { return e.Name }},
@@ -196,7 +205,10 @@ func bodyOf(stdin io.Reader, file, usual string) (string, error) {
 // at the first that is refused.
 func (s *sender) sendAll(ctx context.Context, p *printer, fixture providers.DeliveryFixture, count int) error {
 	for range count {
-		d := fixture.Delivery(time.Now())
+		d, err := fixture.Delivery(time.Now())
+		if err != nil {
+			return err
+		}
 		sent, err := s.send(ctx, d, id.New("dlv"))
 		if err != nil {
 			return err

@@ -262,7 +262,7 @@ func accountOf(pack *providers.Pack) (string, error) {
 			return "", err
 		}
 		for _, f := range fixtures {
-			account = cmp.Or(account, f.Expect.Account)
+			account = cmp.Or(account, f.Expect.FirstAccount())
 		}
 	}
 	return cmp.Or(account, defaultAccount), nil

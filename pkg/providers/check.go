@@ -48,8 +48,12 @@ func (p *Pack) check(folder string, r report) {
 		r("display.name", "is missing")
 	}
 	checkLink("display.docs", p.Display.Docs, r)
-	p.checkAuth(r)
-	p.HTTP.check(r)
+	if len(p.Actions) > 0 || len(p.Auth) > 0 {
+		p.checkAuth(r)
+	}
+	if len(p.Actions) > 0 || p.HTTP.BaseURL != "" || p.asksBack() {
+		p.HTTP.check(r)
+	}
 	if len(p.Actions) == 0 && p.Webhooks == nil {
 		r("actions", "is missing: a provider has actions, webhooks or both")
 	}
@@ -58,6 +62,11 @@ func (p *Pack) check(folder string, r report) {
 		p.Actions[name].check("actions."+name, r)
 	}
 	p.checkEvents(r)
+}
+
+// asksBack tells whether the provider is asked about its deliveries.
+func (p *Pack) asksBack() bool {
+	return p.Webhooks != nil && slices.ContainsFunc(p.Webhooks.Verifiers, func(v *Verifier) bool { return v.Scheme == "callback" })
 }
 
 func (p *Pack) checkEvents(r report) {

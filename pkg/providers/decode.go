@@ -86,21 +86,29 @@ func (d *document) plain(node *yaml.Node, into reflect.Value, path string) {
 }
 
 func (d *document) structure(node *yaml.Node, into reflect.Value, path string) {
-	fields := map[string]int{}
-	for i := range into.NumField() {
-		name := into.Type().Field(i).Tag.Get("yaml")
-		if name != "" && name != "-" {
-			fields[name] = i
-		}
-	}
+	fields := map[string]reflect.Value{}
+	structFields(into, fields)
 	d.mapping(node, path, func(key string, at, value *yaml.Node) {
-		i, ok := fields[key]
+		field, ok := fields[key]
 		if !ok {
 			d.fail(at.Line, joinPath(path, key), "unknown key"+didYouMean(key, maps.Keys(fields)))
 			return
 		}
-		d.value(value, into.Field(i), joinPath(path, key))
+		d.value(value, field, joinPath(path, key))
 	})
+}
+
+// structFields collects the fields of a struct by their keys. Those of an embedded
+// struct are its own.
+func structFields(into reflect.Value, fields map[string]reflect.Value) {
+	for i := range into.NumField() {
+		field := into.Type().Field(i)
+		if field.Anonymous && field.IsExported() {
+			structFields(into.Field(i), fields)
+		} else if name := field.Tag.Get("yaml"); name != "" && name != "-" {
+			fields[name] = into.Field(i)
+		}
+	}
 }
 
 // mapping calls each for every entry whose key is a text and not repeated.

@@ -88,6 +88,21 @@ func readYAML(file string, data []byte, into any) *document {
 	return d
 }
 
+// decodePart decodes a node into a struct, for a type that reads itself.
+func decodePart(node *yaml.Node, into any) error {
+	d := &document{lines: map[string]int{}}
+	d.value(node, reflect.ValueOf(into).Elem(), "")
+	var all []error
+	for _, p := range d.problems {
+		text := p.text
+		if p.path != "" {
+			text = p.path + ": " + text
+		}
+		all = append(all, &lineError{line: p.line, err: errors.New(text)})
+	}
+	return errors.Join(all...)
+}
+
 // syntax records that the file is no YAML.
 func (d *document) syntax(err error) {
 	if errors.Is(err, io.EOF) {

@@ -1,6 +1,7 @@
 package providers_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -28,14 +29,15 @@ func ExampleWebhooks() {
 		ReceivedAt: time.Now(),
 	}
 
-	_, err = pack.Webhooks.Verify(d, []providers.Secret{secret})
+	check := providers.Check{Secrets: []providers.Secret{secret}}
+	_, err = pack.Webhooks.Verify(context.Background(), d, check)
 	fmt.Println(err)
 
-	if err := pack.Webhooks.Sign(d, secret); err != nil {
+	if err := pack.Webhooks.NewSigner(check.Secrets, providers.Secret{}).Sign(d, ""); err != nil {
 		fmt.Println(err)
 		return
 	}
-	verdict, err := pack.Webhooks.Verify(d, []providers.Secret{secret})
+	verdict, err := pack.Webhooks.Verify(context.Background(), d, check)
 	fmt.Println(verdict.Level, err)
 
 	r, err := pack.Webhooks.Read(d)
@@ -43,7 +45,7 @@ func ExampleWebhooks() {
 		fmt.Println(err)
 		return
 	}
-	if reply, ok := r.Handshake(); ok {
+	if reply, ok := r.Handshake(check, verdict); ok {
 		fmt.Println("answer", reply.Status)
 		return
 	}

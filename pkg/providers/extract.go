@@ -9,24 +9,31 @@ const maxValue = 4 << 10
 var errTooDeep = fmt.Errorf("JSON nested deeper than %d levels", maxDepth)
 
 // span is where a document writes the value of a pointer. The zero value says
-// that it has none: no such member, null, an object or an array.
+// that it has none: no such member, or null.
 type span struct {
 	start, end int
+	nested     bool // it is an object or an array
 	quoted     bool // it is a string
 	coded      bool // whose text is not just its bytes
 }
 
 // text returns the value: a string without quotes and escapes, a number, true
-// or false as written. One longer than maxValue is absent.
-func (s span) text(doc []byte) (string, bool) {
+// or false as written. An object or an array has none, and one longer than
+// maxValue is absent.
+func (s span) text(doc []byte) (string, bool) { return s.textUpTo(doc, maxValue) }
+
+// whole is text without a limit but that of the document.
+func (s span) whole(doc []byte) (string, bool) { return s.textUpTo(doc, len(doc)) }
+
+func (s span) textUpTo(doc []byte, limit int) (string, bool) {
 	raw := doc[s.start:s.end]
 	if s.quoted {
 		raw = raw[1 : len(raw)-1]
 	}
 	switch {
 	case s.coded:
-		return unquote(raw, maxValue)
-	case s.end == 0 || len(raw) > maxValue:
+		return unquote(raw, limit)
+	case s.nested || s.end == 0 || len(raw) > limit:
 		return "", false
 	}
 	return string(raw), true
@@ -45,6 +52,34 @@ func (s *pointerSet) scan(doc []byte) ([]span, error) {
 		return nil, sc.broken()
 	}
 	return sc.spans, nil
+}
+
+// elements returns where the elements of an array are, false when doc is none or
+// has more than limit. It reads only what a scan has found to be JSON.
+func elements(doc []byte, limit int) ([]span, bool) {
+	s := scanner{doc: doc}
+	if !s.next('[') {
+		return nil, false
+	}
+	var all []span
+	if s.next(']') {
+		return all, true
+	}
+	for len(all) < limit {
+		s.space()
+		start := s.pos
+		if s.value(nil) != nil {
+			return nil, false
+		}
+		all = append(all, span{start: start, end: s.pos})
+		if s.next(']') {
+			return all, true
+		}
+		if !s.next(',') {
+			return nil, false
+		}
+	}
+	return nil, false
 }
 
 // scanner reads one document, front to back, without copying from it. A nil
@@ -94,9 +129,9 @@ func (s *scanner) value(n *pointerNode) error {
 	var err error
 	switch c {
 	case '{':
-		return s.nested(n, s.object)
+		err = s.nested(n, s.object)
 	case '[':
-		return s.nested(n, s.array)
+		err = s.nested(n, s.array)
 	case 'n':
 		return s.literal("null")
 	case 't':
@@ -109,7 +144,7 @@ func (s *scanner) value(n *pointerNode) error {
 		err = s.number()
 	}
 	if err == nil && n != nil && n.slot > 0 {
-		s.spans[n.slot-1] = span{start: start, end: s.pos, quoted: c == '"', coded: !plain}
+		s.spans[n.slot-1] = span{start: start, end: s.pos, nested: c == '{' || c == '[', quoted: c == '"', coded: !plain}
 	}
 	return err
 }

@@ -47,7 +47,10 @@ func TestDeliveryFixture(t *testing.T) {
 		t.Errorf("the body of the file is %q", body)
 	}
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	d := fixtures[1].Delivery(now)
+	d, err := fixtures[1].Delivery(now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if d.Method != http.MethodPost || d.URL.String() != "/webhooks/demo?x=1" || d.Header.Get("X-Event") != "hello" || !d.ReceivedAt.Equal(now) {
 		t.Errorf("delivery is %+v", d)
 	}
@@ -59,16 +62,14 @@ func TestDeliveryFixture(t *testing.T) {
 func TestDeliveryFixtureRefuses(t *testing.T) {
 	tests := map[string]struct{ old, new, want string }{
 		"an unknown key":    {"secret: key", "secret: key\nsekret: x", "b.yaml:7: sekret: unknown key, did you mean secret?"},
-		"no secret":         {"secret: key\n", "", "secret: is missing"},
 		"no time":           {"at: 2026-01-02T03:04:05Z\n", "", "at: is missing"},
 		"a time that is no": {"2026-01-02T03:04:05Z", "yesterday", "b.yaml:7: at: must be a time such as"},
-		"no body":           {`body: '{"type":"hello"}'`, "", "request: needs either body or body_file"},
-		"two bodies":        {"body: '", "body_file: a.json\n  body: '", "request: needs either body or body_file"},
+		"two bodies":        {"body: '", "body_file: a.json\n  body: '", "request: has a body and a body_file"},
 		"no body file":      {`body: '{"type":"hello"}'`, "body_file: ../../provider.yaml", "request.body_file: reading it"},
 		"a bad path":        {"/webhooks/demo?x=1", "webhooks", "request.path: is not a path"},
 		"an unknown level":  {"verified: body", "verified: full", "expect.verified:"},
-		"nothing expected":  {"event: hello, ", "", "expect: needs either event or handshake"},
-		"both expected":     {"event: hello, ", "event: hello, handshake: {status: 200}, ", "expect: has an event and a handshake"},
+		"nothing expected":  {"event: hello, ", "", "expect: needs one of event, events, empty and handshake"},
+		"both expected":     {"event: hello, ", "event: hello, handshake: {status: 200}, ", "expect: needs one of"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ func Load(fsys fs.FS, name string) (*Pack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading pack %s: %w", name, err)
 	}
-	p := &Pack{dir: dir}
+	p := &Pack{dir: dir, document: data}
 	d := readYAML(path.Join(name, packFile), data, p)
 	p.link()
 	p.check(name, d.report)

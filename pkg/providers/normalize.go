@@ -2,6 +2,7 @@ package providers
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -15,9 +16,9 @@ const (
 	maxKeptHeader = 8 // headers that a pack may keep
 )
 
-// Normalized is what a delivery says about its event.
+// Normalized is what a delivery says about one event.
 type Normalized struct {
-	ID           string    // the sender's delivery id, or sha256-… of the body; at most 256 bytes
+	ID           string    // the sender's id of the delivery or of the item, or sha256-… of the body; at most 256 bytes
 	Name         string    // such as issues.opened; any bytes, at most 4 KiB
 	Type         string    // the pack's event prefix, a dot and Name
 	Subject      string    // the provider's object, may be empty
@@ -26,30 +27,76 @@ type Normalized struct {
 	Time         time.Time // when it happened; zero when it does not say
 	ContentType  string
 	Headers      map[string]string // :: CloudEvents extension name → value of a kept header
+	Data         []byte            // the delivery's body, or the item of it; shared, not to be changed
 }
 
-// Event makes the event that the delivery is. The error wraps ErrUnparsable: no
-// event name, or a handshake that cannot be answered.
+// Events makes the events that the delivery is: one, or as many as a batch has
+// items, none for an empty one, which is a ping. The error wraps ErrUnparsable:
+// no event name, no list where the items should be, or a handshake that cannot
+// be answered. Then there are no events at all.
+func (r *Reading) Events() ([]Normalized, error) {
+	if r.webhooks.Batch == nil {
+		n, err := r.Event()
+		if err != nil {
+			return nil, err
+		}
+		return []Normalized{n}, nil
+	}
+	if r.IsHandshake() {
+		return nil, unparsable(errors.New("a handshake"))
+	}
+	pieces, err := r.pieces()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { r.item, r.outer = part{}, part{} }()
+	all := make([]Normalized, len(pieces))
+	for i, p := range pieces {
+		if err := r.enter(p); err != nil {
+			return nil, err
+		}
+		if all[i], err = r.event(i); err != nil {
+			return nil, err
+		}
+		all[i].Data, all[i].ContentType = r.item.doc, jsonType
+	}
+	return all, nil
+}
+
+// Event makes the event that the delivery is; of a batch the first. The error
+// wraps ErrUnparsable: no event name, or a handshake that cannot be answered.
 func (r *Reading) Event() (Normalized, error) {
-	w := r.webhooks
-	if r.handshake() != nil {
+	if r.webhooks.Batch != nil {
+		all, err := r.Events()
+		if err == nil && len(all) == 0 {
+			err = unparsable(errors.New("an empty batch"))
+		}
+		if err != nil {
+			return Normalized{}, err
+		}
+		return all[0], nil
+	}
+	if r.IsHandshake() {
 		return Normalized{}, unparsable(errors.New("a handshake"))
 	}
+	return r.event(0)
+}
+
+// event makes the event of the delivery, or of the item that was entered.
+func (r *Reading) event(index int) (Normalized, error) {
+	w := r.webhooks
 	name, ok := r.compose(w.Event, ".", maxValue)
 	if !ok {
 		return Normalized{}, unparsable(errors.New("without an event name"))
 	}
-	id, ok := r.first(w.DeliveryID)
-	if !ok {
-		id = hashOf(r.delivery.Body)
-	}
 	n := Normalized{
-		ID:          shorten(id),
+		ID:          r.id(index),
 		Name:        name,
 		Type:        w.pack.EventPrefix + "." + name,
 		Time:        r.time(),
 		ContentType: r.contentType,
 		Headers:     r.kept(),
+		Data:        r.delivery.Body,
 	}
 	n.Subject, _ = r.compose(w.Subject, "/", maxAttribute)
 	account, _ := r.first(w.Account)
@@ -57,6 +104,25 @@ func (r *Reading) Event() (Normalized, error) {
 	key, _ := r.first(w.Order)
 	n.PartitionKey = shorten(key)
 	return n, nil
+}
+
+// id is the id of the event: the sender's, and for an item of a batch that has
+// none of its own that of the delivery with the index.
+func (r *Reading) id(index int) string {
+	for _, c := range r.webhooks.DeliveryID {
+		text, ok := c.text(r.get, "/")
+		if !ok {
+			continue
+		}
+		if r.webhooks.Batch != nil && !c.has(sourceItem) {
+			return shorten(text + "." + strconv.Itoa(index))
+		}
+		return shorten(text)
+	}
+	if r.webhooks.Batch != nil {
+		return hashOf(r.delivery.Body) + "." + strconv.Itoa(index)
+	}
+	return hashOf(r.delivery.Body)
 }
 
 // compose returns the first alternative that is whole and at most limit long.
@@ -92,7 +158,7 @@ func (r *Reading) time() time.Time {
 }
 
 func (r *Reading) kept() map[string]string {
-	kept := map[string]string{}
+	kept := make(map[string]string, len(r.webhooks.KeepHeader))
 	for _, name := range r.webhooks.KeepHeader {
 		if v := r.delivery.Header.Get(name); v != "" && len(v) <= maxAttribute {
 			kept[extensionName(name)] = v

@@ -22,7 +22,8 @@ type Pack struct {
 	Webhooks    *Webhooks           `yaml:"webhooks"` // nil: the provider sends none
 	Triggers    map[string]*Trigger `yaml:"triggers"` // :: event name → what is known of it; other events flow too
 
-	dir fs.FS // the pack's own folder, for its fixtures
+	dir      fs.FS  // the pack's own folder, for its fixtures
+	document []byte // provider.yaml
 }
 
 // Display is what people see of a provider.
@@ -138,72 +139,6 @@ const (
 	EncodingJSON Encoding = "json" // an object
 	EncodingForm Encoding = "form" // lists and objects in it are JSON texts
 )
-
-// Webhooks is how a provider's deliveries are verified and read.
-type Webhooks struct {
-	Hint       string        `yaml:"hint"`         // where a person sets the webhook up
-	MaxBody    Size          `yaml:"max_body"`     // not written: 25 MiB
-	Bodies     []string      `yaml:"bodies"`       // json, form, form:<field> (JSON inside a form field)
-	Verifiers  []*Verifier   `yaml:"verify"`       // the first whose signature is present must pass
-	Handshakes []*Handshake  `yaml:"handshake"`    // answered instead of being published
-	DeliveryID []Source      `yaml:"delivery_id"`  // none present: hash:body
-	Event      []Compose     `yaml:"event"`        // parts are joined by "."
-	Subject    []Compose     `yaml:"subject"`      // parts are joined by "/"
-	Account    []Source      `yaml:"account"`      // whose event it is, in the provider's words
-	Time       []TimeSource  `yaml:"time"`         // when it happened
-	Order      []Source      `yaml:"order"`        // what must stay in order among each other → ce-partitionkey
-	AckWithin  time.Duration `yaml:"ack_within"`   // how long the provider waits for its answer; not written: 5 s
-	KeepHeader []string      `yaml:"keep_headers"` // delivery headers that travel on as ce extensions
-	pack       *Pack
-	pointers   pointerSet // of all json sources above
-}
-
-// Verifier is one signature scheme with its parameters.
-type Verifier struct {
-	Scheme    string     `yaml:"scheme"`    // hmac
-	Hash      string     `yaml:"hash"`      // sha1, sha256, sha512
-	Key       string     `yaml:"key"`       // how the secret is written: utf8 (default), hex, base64, whsec
-	Signature Signature  `yaml:"signature"` // where it is and how it is written
-	Timestamp *Timestamp `yaml:"timestamp"` // nil: the sender signs no time
-	Message   Message    `yaml:"message"`   // what is signed
-}
-
-// Signature is where a delivery bears its signature.
-type Signature struct {
-	From     Source `yaml:"from"`     // header:NAME
-	Split    string `yaml:"split"`    // separator of several candidates, "" for one
-	Pick     string `yaml:"pick"`     // of key=value candidates, the key that counts
-	Prefix   string `yaml:"prefix"`   // in front of the encoded bytes, required when set
-	Encoding string `yaml:"encoding"` // hex, base64, base64url
-}
-
-// Timestamp is when a delivery says that it was sent.
-type Timestamp struct {
-	From      Source        `yaml:"from"`      // header:NAME
-	Split     string        `yaml:"split"`     // as for the signature
-	Pick      string        `yaml:"pick"`      // as for the signature
-	Format    string        `yaml:"format"`    // unix, unix_ms, rfc3339
-	Tolerance time.Duration `yaml:"tolerance"` // each way, at most 15 m
-}
-
-// TimeSource is where and how a delivery says when the event happened.
-type TimeSource struct {
-	From   Source `yaml:"from"`
-	Format string `yaml:"format"` // unix, unix_ms, rfc3339
-}
-
-// Handshake is a request that the provider sends to test the endpoint.
-type Handshake struct {
-	When    Conditions `yaml:"when"` // all of them
-	Respond Respond    `yaml:"respond"`
-}
-
-// Respond is the answer to a handshake. Text from the request is echoed only
-// when it is a short token, and only as text/plain.
-type Respond struct {
-	Status int    `yaml:"status"` // 0: 200
-	Text   Source `yaml:"text"`   // the text to echo; not written: an empty answer
-}
 
 // Trigger is what is known of an event that a provider can send.
 type Trigger struct {

@@ -22,6 +22,7 @@ var (
 
 const (
 	jsonType = "application/json"
+	textType = "text/plain"
 	formType = "application/x-www-form-urlencoded"
 	// maxContentType is the longest content type in bytes that is taken for one.
 	maxContentType = 128
@@ -35,12 +36,23 @@ type Reading struct {
 	form        form
 	doc         []byte // the JSON, nil when there is none
 	spans       []span // of the values in doc, by slot
+
+	item, outer part // of the batch, while its events are made
+}
+
+// part is a part of the JSON that was looked over for pointers of its own.
+type part struct {
+	doc   []byte
+	spans []span
 }
 
 // Read looks over the body of a verified delivery. The content type decides the
 // form of the body; a body without one that looks like JSON is JSON. The error
 // is ErrContentType or wraps ErrUnparsable.
 func (w *Webhooks) Read(d *Delivery) (*Reading, error) {
+	if len(d.Body) == 0 && slices.Contains(w.Bodies, "none") {
+		return &Reading{webhooks: w, delivery: d}, nil
+	}
 	contentType, err := d.contentType()
 	if err != nil {
 		return nil, err
@@ -49,7 +61,10 @@ func (w *Webhooks) Read(d *Delivery) (*Reading, error) {
 	switch {
 	case contentType == formType:
 		err = r.readForm()
-	case slices.Contains(w.Bodies, "json"):
+	case contentType == textType && slices.Contains(w.Bodies, "text"):
+		r.contentType = jsonType // it is JSON, whatever its sender calls it
+		err = r.readJSON(d.Body)
+	case contentType != textType && slices.Contains(w.Bodies, "json"):
 		err = r.readJSON(d.Body)
 	default:
 		err = ErrContentType
@@ -63,11 +78,14 @@ func (w *Webhooks) Read(d *Delivery) (*Reading, error) {
 // contentType is the media type of the body, without parameters.
 func (d *Delivery) contentType() (string, error) {
 	header := d.Header.Get("Content-Type")
-	if header == "" && looksJSON(d.Body) {
+	switch {
+	case header == jsonType, header == formType:
+		return header, nil
+	case header == "" && looksJSON(d.Body):
 		return jsonType, nil
 	}
 	t, _, err := mime.ParseMediaType(header)
-	known := t == formType || t == jsonType || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json")
+	known := t == formType || t == jsonType || t == textType || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json")
 	if err != nil || !known || len(t) > maxContentType {
 		return "", ErrContentType
 	}
@@ -152,8 +170,14 @@ func (r *Reading) get(s Source) (string, bool) {
 	case sourceForm:
 		text, ok = r.form.text(s.name, maxValue)
 	case sourceQuery:
-		text = r.delivery.query(s.name)
-		ok = len(text) <= maxValue
+		text, ok = firstText(r.delivery.queries(s.name))
+		ok = ok && len(text) <= maxValue
+	case sourceItem:
+		text, ok = r.item.text(&r.webhooks.items, s.name)
+	case sourceOuter:
+		text, ok = r.outer.text(&r.webhooks.outers, s.name)
+	case sourcePresent:
+		text, ok = r.presentName(s.name)
 	case sourceText:
 		text, ok = s.name, true
 	case sourceHash:
@@ -172,11 +196,29 @@ func (r *Reading) first(sources []Source) (string, bool) {
 	return "", false
 }
 
-func (d *Delivery) query(name string) string {
-	if d.URL == nil {
-		return ""
+// text is the value at a pointer of the part.
+func (p part) text(set *pointerSet, pointer string) (string, bool) {
+	slot, known := set.slots[pointer]
+	if !known || p.spans == nil {
+		return "", false
 	}
-	return d.URL.Query().Get(name)
+	return p.spans[slot].text(p.doc)
+}
+
+// presentName is the last name of the first pointer of a list that leads to
+// anything.
+func (r *Reading) presentName(list string) (string, bool) {
+	if r.doc == nil {
+		return "", false
+	}
+	for pointer := range strings.SplitSeq(list, ",") {
+		slot, known := r.webhooks.pointers.slots[pointer]
+		if known && r.spans[slot].end > 0 {
+			tokens, err := parsePointer(pointer)
+			return tokens[len(tokens)-1], err == nil
+		}
+	}
+	return "", false
 }
 
 func hashOf(b []byte) string {

@@ -14,6 +14,7 @@ type App struct {
 	BaseURL        string // instead of the pack's, such as a GitHub Enterprise host or a test server
 	AuthBaseURL    string // instead of scheme and host in the absolute URLs of the pack's auth blocks
 	WebhookSecrets []Secret
+	AllowUnsigned  bool // take deliveries of a provider that signs none
 	ClientID       string
 	ClientSecret   Secret
 	PrivateKey     Secret // PEM; what a GitHub App signs with

@@ -18,6 +18,10 @@ import (
 //	query:NAME          a parameter of the URL
 //	text:LITERAL        the literal itself
 //	hash:body           sha256- and the hex digest of the body
+//	present:/a,/b       of several pointers the last name of the first that leads to anything but null
+//	item:/a/b           like json:, inside an item of a batch
+//	outer:/a/b          like json:, inside what holds the list of the item
+//	claim:/a/b          like json:, in the claims of a JWT
 //
 // A source whose text is missing or empty is absent. A ? at the end says that a
 // part of a [Compose] may be absent; YAML wants quotes for it inside [ ]. The
@@ -25,7 +29,7 @@ import (
 type Source struct {
 	kind     sourceKind
 	name     string   // what follows the colon
-	pointer  []string // of json: the unescaped reference tokens
+	pointer  []string // of json, item, outer, claim: the unescaped reference tokens
 	optional bool
 }
 
@@ -38,6 +42,11 @@ const (
 	sourceQuery  sourceKind = "query"
 	sourceText   sourceKind = "text"
 	sourceHash   sourceKind = "hash"
+
+	sourcePresent sourceKind = "present"
+	sourceItem    sourceKind = "item"
+	sourceOuter   sourceKind = "outer"
+	sourceClaim   sourceKind = "claim"
 )
 
 // IsZero tells whether s names nothing.
@@ -79,8 +88,10 @@ func parseSource(text string) (Source, error) {
 			err = errors.New("is not a header name, want such as header:X-Request-Id")
 		}
 		s.name = http.CanonicalHeaderKey(name)
-	case sourceJSON:
+	case sourceJSON, sourceItem, sourceOuter, sourceClaim:
 		s.pointer, err = parsePointer(name)
+	case sourcePresent:
+		err = checkPresent(name)
 	case sourceForm, sourceQuery, sourceText:
 		if name == "" {
 			err = errors.New("needs something after the colon")
@@ -90,7 +101,7 @@ func parseSource(text string) (Source, error) {
 			err = errors.New("is unknown, the only hash is hash:body")
 		}
 	default:
-		err = errors.New("is not a source, want one of header:NAME, json:/pointer, form:NAME, query:NAME, text:LITERAL, hash:body")
+		err = errors.New("is not a source, want one of header:NAME, json:/pointer, form:NAME, query:NAME, text:LITERAL, hash:body, present:/pointer,/pointer, item:/pointer, outer:/pointer, claim:/pointer")
 	}
 	if err != nil {
 		return Source{}, sourceError(text, err)
@@ -100,6 +111,41 @@ func parseSource(text string) (Source, error) {
 
 func sourceError(text string, err error) error {
 	return errors.New(strconv.Quote(clip(text, 60)) + " " + err.Error())
+}
+
+// checkPresent judges the pointers of a present source.
+func checkPresent(list string) error {
+	for _, pointer := range strings.Split(list, ",") {
+		if tokens, err := parsePointer(pointer); err != nil {
+			return err
+		} else if len(tokens) == 0 {
+			return errors.New("needs JSON pointers, such as present:/message,/edited_message")
+		}
+	}
+	return nil
+}
+
+// Places are the sources of one thing, of which each may be there: another
+// header for another key. In YAML it is a source or a list of them.
+type Places []Source
+
+// UnmarshalYAML reads the written form.
+func (p *Places) UnmarshalYAML(node *yaml.Node) error {
+	items := []*yaml.Node{node}
+	if node.Kind == yaml.SequenceNode {
+		items = node.Content
+	}
+	all := make(Places, len(items))
+	for i, item := range items {
+		if err := all[i].UnmarshalYAML(item); err != nil {
+			return err
+		}
+	}
+	if len(all) == 0 || len(all) > maxCandidates {
+		return atLine(node, "must be from 1 to %d places", maxCandidates)
+	}
+	*p = all
+	return nil
 }
 
 // parsePointer splits a JSON pointer into its unescaped reference tokens.
@@ -226,8 +272,16 @@ func (c *Compose) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
+// has tells whether a part is of the kind.
+func (c Compose) has(kind sourceKind) bool {
+	return slices.ContainsFunc(c, func(s Source) bool { return s.kind == kind })
+}
+
 // text joins the parts by separator; false when a part that is needed is absent.
 func (c Compose) text(get func(Source) (string, bool), separator string) (string, bool) {
+	if len(c) == 1 {
+		return get(c[0])
+	}
 	parts := make([]string, 0, len(c))
 	for _, s := range c {
 		v, ok := get(s)

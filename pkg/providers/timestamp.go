@@ -5,17 +5,14 @@ import (
 	"time"
 )
 
-// read returns the timestamp of d as it is written there, after it was found
-// to be within the tolerance. A nil t has none.
-func (t *Timestamp) read(d *Delivery) (string, error) {
-	if t == nil {
-		return "", nil
-	}
-	header, err := onlyValue(d.Header, t.From.name)
+// read returns the timestamp of a delivery as it is written there, after it was
+// found to be within the tolerance.
+func (t *Timestamp) read(in *inspection) (string, error) {
+	text, err := in.only(t.From)
 	if err != nil {
 		return "", err
 	}
-	parts, _ := values(header, t.Split, t.Pick)
+	parts, _ := values(text, t.Split, t.Pick)
 	if len(parts) != 1 {
 		return "", refused(ReasonMalformed)
 	}
@@ -23,7 +20,7 @@ func (t *Timestamp) read(d *Delivery) (string, error) {
 	if !ok {
 		return "", refused(ReasonMalformed)
 	}
-	switch age := d.ReceivedAt.Sub(at); {
+	switch age := in.d.ReceivedAt.Sub(at); {
 	case age > t.Tolerance:
 		return "", refused(ReasonStale)
 	case age < -t.Tolerance:

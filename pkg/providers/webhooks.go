@@ -11,135 +11,134 @@ import (
 )
 
 const (
-	defaultMaxBody   = 25 << 20
-	limitMaxBody     = 100 << 20
-	defaultAckWithin = 5 * time.Second
-	limitAckWithin   = time.Minute
-	limitTolerance   = 15 * time.Minute
+	defaultMaxBody      = 25 << 20
+	limitMaxBody        = 100 << 20
+	limitSignedBody     = 1 << 20 // of bodies that are read before they are verified
+	defaultAckWithin    = 5 * time.Second
+	limitAckWithin      = time.Minute
+	limitTolerance      = 15 * time.Minute
+	defaultRetryHorizon = 15 * time.Minute
+	limitRetryHorizon   = 31 * 24 * time.Hour
+	maxSecretKinds      = 8
 )
 
 // check reports what is wrong with the block, fills in the defaults and
 // compiles the pointers.
 func (w *Webhooks) check(r report) {
+	w.fill()
 	if w.MaxBody > limitMaxBody {
 		r("webhooks.max_body", "must be at most 100MiB")
+	} else if what := w.readsUnverified(); what != "" && w.MaxBody > limitSignedBody {
+		r("webhooks.max_body", "must be at most 1MiB: %s reads the body before it is verified", what)
 	}
 	if w.AckWithin > limitAckWithin {
 		r("webhooks.ack_within", "must be at most %s", limitAckWithin)
 	}
+	if w.RetryHorizon > limitRetryHorizon {
+		r("webhooks.retry_horizon", "must be at most %s", limitRetryHorizon)
+	}
+	w.checkSecrets(r)
+	w.checkVerifiers(r)
+	w.checkBodies(r)
+	w.checkBatch(r)
+	w.checkSources(r)
+	w.checkHandshakes(r)
+	w.checkAnswers(r)
+	w.checkKept(r)
+}
+
+func (w *Webhooks) fill() {
 	if w.MaxBody == 0 {
 		w.MaxBody = defaultMaxBody
+		if w.readsUnverified() != "" {
+			w.MaxBody = limitSignedBody
+		}
 	}
 	if w.AckWithin == 0 {
 		w.AckWithin = defaultAckWithin
 	}
-	if len(w.Verifiers) == 0 {
-		r("webhooks.verify", "is missing: without a signature anybody can send deliveries")
+	if w.RetryHorizon == 0 {
+		w.RetryHorizon = defaultRetryHorizon
 	}
-	for i, v := range w.Verifiers {
-		if v != nil {
-			v.check(item("webhooks.verify", i), r)
+	if len(w.Secrets) == 0 {
+		w.Secrets = []SecretKind{{Name: "signing"}}
+	}
+	if b := w.Batch; b != nil && b.Max == 0 {
+		b.Max = defaultBatch
+	}
+}
+
+// SendsAgain tells whether the provider sends a delivery again that was not
+// accepted.
+func (w *Webhooks) SendsAgain() bool { return w.Redelivers == nil || *w.Redelivers }
+
+func (w *Webhooks) checkSecrets(r report) {
+	if len(w.Secrets) > maxSecretKinds {
+		r("webhooks.secrets", "must have at most %d entries", maxSecretKinds)
+	}
+	for i, k := range w.Secrets {
+		path := item("webhooks.secrets", i)
+		if !idName.MatchString(k.Name) {
+			r(path+".name", "must be a-z, then a-z, 0-9 and _")
+		}
+		if slices.ContainsFunc(w.Secrets[:i], func(o SecretKind) bool { return o.Name == k.Name }) {
+			r(path+".name", "%s is there twice", k.Name)
 		}
 	}
-	w.checkBodies(r)
-	w.checkSources(r)
-	w.checkHandshakes(r)
-	w.checkKept(r)
+}
+
+// checkKind reports a kind of secret that is not declared.
+func (w *Webhooks) checkKind(path string, kinds []string, r report) {
+	for _, kind := range kinds {
+		if !slices.ContainsFunc(w.Secrets, func(k SecretKind) bool { return k.Name == kind }) {
+			r(path, "%s is no kind of secret that webhooks.secrets lists", clip(kind, 60))
+		}
+	}
 }
 
 func (w *Webhooks) checkBodies(r report) {
 	if len(w.Bodies) == 0 {
-		r("webhooks.bodies", "is missing: list what the provider sends, of json, form and form:FIELD")
+		r("webhooks.bodies", "is missing: list what the provider sends, of json, text, form, form:FIELD and none")
 	}
 	for i, b := range w.Bodies {
-		if b != "json" && b != "form" && (!strings.HasPrefix(b, "form:") || b == "form:") {
-			r(item("webhooks.bodies", i), "%q is unknown, want json, form or form:FIELD (JSON inside a form field)", clip(b, 60))
+		if !slices.Contains([]string{"json", "text", "form", "none"}, b) && (!strings.HasPrefix(b, "form:") || b == "form:") {
+			r(item("webhooks.bodies", i), "%q is unknown, want json, text (JSON as text/plain), form, form:FIELD (JSON inside a form field) or none", clip(b, 60))
 		}
 	}
 }
 
-// place is a source of the block and what may stand there.
-type place struct {
-	path   string
-	source Source
-	part   bool // of a Compose: may be optional
-	signed bool // must be in the body
-}
-
-// places lists all sources that deliveries are read with.
-func (w *Webhooks) places() []place {
-	var all []place
-	add := func(path string, sources []Source, p place) {
-		for i, s := range sources {
-			p.path, p.source = item(path, i), s
-			all = append(all, p)
-		}
+func (w *Webhooks) checkBatch(r report) {
+	b := w.Batch
+	if b == nil {
+		return
 	}
-	add("webhooks.delivery_id", w.DeliveryID, place{})
-	add("webhooks.account", w.Account, place{signed: true})
-	add("webhooks.order", w.Order, place{})
-	for i, c := range w.Event {
-		add(item("webhooks.event", i), c, place{part: true})
+	if b.Max < 1 || b.Max > limitBatch {
+		r("webhooks.batch.max", "must be from 1 to %d", limitBatch)
 	}
-	for i, c := range w.Subject {
-		add(item("webhooks.subject", i), c, place{part: true})
+	if len(b.Items) < 1 || len(b.Items) > 2 {
+		r("webhooks.batch.items", "must be one list, or a list and one inside each of its items")
+		return
 	}
-	for i, t := range w.Time {
-		all = append(all, place{path: item("webhooks.time", i) + ".from", source: t.From})
-	}
-	for i, h := range w.Handshakes {
-		if h == nil {
+	for i, kind := range []sourceKind{sourceJSON, sourceItem}[:len(b.Items)] {
+		s := b.Items[i]
+		if s.kind != kind || s.optional {
+			r(item("webhooks.batch.items", i), "must be %s:/pointer", kind)
 			continue
 		}
-		for _, c := range h.When {
-			all = append(all, place{path: item("webhooks.handshake", i) + ".when", source: c.from})
-		}
-		if !h.Respond.Text.IsZero() {
-			all = append(all, place{path: item("webhooks.handshake", i) + ".respond.text", source: h.Respond.Text})
-		}
-	}
-	return all
-}
-
-func (w *Webhooks) checkSources(r report) {
-	if len(w.Event) == 0 {
-		r("webhooks.event", "is missing: an event needs a name")
-	}
-	hasForm := slices.ContainsFunc(w.Bodies, isForm)
-	hasJSON := slices.ContainsFunc(w.Bodies, func(b string) bool { return b != "form" })
-	for _, p := range w.places() {
-		s := p.source
-		switch {
-		case s.IsZero():
-			r(p.path, "is missing")
-		case s.optional && !p.part:
-			r(p.path, "%s: a ? marks optional parts of event and subject only", s)
-		case p.signed && s.kind != sourceJSON && s.kind != sourceForm:
-			r(p.path, "%s is not signed and must not decide whose event it is, want json: or form:", s)
-		case s.kind == sourceJSON && !hasJSON, s.kind == sourceForm && !hasForm:
-			r(p.path, "%s: no such body is listed in webhooks.bodies", s)
-		case s.kind == sourceJSON:
+		if kind == sourceJSON {
 			w.pointers.add(s.name, s.pointer)
+		} else {
+			w.outers.add(s.name, s.pointer)
 		}
-	}
-	for i, t := range w.Time {
-		checkWord(item("webhooks.time", i)+".format", t.Format, r, timeFormats()...)
 	}
 }
 
-func (w *Webhooks) checkHandshakes(r report) {
-	for i, h := range w.Handshakes {
-		if h == nil {
-			continue
-		}
-		path := item("webhooks.handshake", i)
-		if len(h.When) == 0 {
-			r(path+".when", "is missing: every delivery would be a handshake")
-		}
-		if s := h.Respond.Status; s != 0 && (s < 200 || s > 299) {
-			r(path+".respond.status", "must be from 200 to 299")
-		}
-	}
+// isExtension tells whether an event leaves an attribute of this name free.
+func isExtension(name string) bool {
+	e, err := events.ParseEvent(map[string][]string{
+		"ce-id": {"-"}, "ce-source": {"-"}, "ce-type": {"-"}, "ce-" + name: {"-"},
+	}, nil)
+	return err == nil && e.Extensions[name] != "" && name != "data"
 }
 
 // checkKept makes sure that a kept header contradicts no attribute and carries
@@ -148,12 +147,7 @@ func (w *Webhooks) checkKept(r report) {
 	if len(w.KeepHeader) > maxKeptHeader {
 		r("webhooks.keep_headers", "must have at most %d entries", maxKeptHeader)
 	}
-	secret := []string{"Authorization", "Proxy-Authorization", "Cookie"}
-	for _, v := range w.Verifiers {
-		if v != nil {
-			secret = append(secret, v.Signature.From.name)
-		}
-	}
+	secret := append([]string{"Authorization", "Proxy-Authorization", "Cookie"}, w.secretHeaders()...)
 	seen := map[string]bool{}
 	for i, name := range w.KeepHeader {
 		path, extension := item("webhooks.keep_headers", i), extensionName(name)
@@ -171,52 +165,32 @@ func (w *Webhooks) checkKept(r report) {
 	}
 }
 
-// isExtension tells whether an event leaves an attribute of this name free.
-func isExtension(name string) bool {
-	e, err := events.ParseEvent(map[string][]string{
-		"ce-id": {"-"}, "ce-source": {"-"}, "ce-type": {"-"}, "ce-" + name: {"-"},
-	}, nil)
-	return err == nil && e.Extensions[name] != "" && name != "data"
-}
-
-func (v *Verifier) check(path string, r report) {
-	if v.Key == "" {
-		v.Key = "utf8"
+// secretHeaders lists the headers that bear signatures or secrets.
+func (w *Webhooks) secretHeaders() []string {
+	var names []string
+	add := func(s Source) {
+		if s.kind == sourceHeader {
+			names = append(names, s.name)
+		}
 	}
-	checkWord(path+".scheme", v.Scheme, r, "hmac")
-	checkWord(path+".hash", v.Hash, r, "sha1", "sha256", "sha512")
-	checkWord(path+".key", v.Key, r, "utf8", "hex", "base64", "whsec")
-	checkWord(path+".signature.encoding", v.Signature.Encoding, r, "hex", "base64", "base64url")
-	checkSignedHeader(path+".signature", v.Signature.From, v.Signature.Split, v.Signature.Pick, r)
-	switch {
-	case len(v.Message) == 0:
-		r(path+".message", "is missing: say what is signed, such as [{body: raw}]")
-	case v.Timestamp == nil && v.Message.has(partTime):
-		r(path+".message", "has {ts: raw}, but the verifier has no timestamp")
+	for _, v := range w.Verifiers {
+		for _, v := range append([]*Verifier{v}, v.Also...) {
+			for _, s := range v.Signature.From {
+				add(s)
+			}
+			for _, c := range v.Expect {
+				if len(secretsOf(c.want)) > 0 {
+					add(c.from)
+				}
+			}
+		}
 	}
-	if t := v.Timestamp; t != nil {
-		t.check(path+".timestamp", v.Signature, r)
+	for _, h := range w.Handshakes {
+		if h.Learn != nil {
+			add(h.Learn.From)
+		}
 	}
-}
-
-func (t *Timestamp) check(path string, s Signature, r report) {
-	checkWord(path+".format", t.Format, r, timeFormats()...)
-	checkSignedHeader(path, t.From, t.Split, t.Pick, r)
-	if t.From.name == s.From.name && (t.Pick == "" || s.Pick == "" || t.Split != s.Split) {
-		r(path+".from", "is the header of the signature: both need a pick, and the same split")
-	}
-	if t.Tolerance <= 0 || t.Tolerance > limitTolerance {
-		r(path+".tolerance", "must be above zero and at most %s, or old deliveries could be sent again", limitTolerance)
-	}
-}
-
-func checkSignedHeader(path string, from Source, split, pick string, r report) {
-	if from.kind != sourceHeader {
-		r(path+".from", "must be header:NAME")
-	}
-	if pick != "" && split == "" {
-		r(path+".pick", "needs a split")
-	}
+	return names
 }
 
 // checkWord reports a word that is missing or not one of those allowed.

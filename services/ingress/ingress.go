@@ -21,10 +21,13 @@ import (
 type Config struct {
 	JetStream jetstream.JetStream
 	Providers *providers.Registry
-	Secrets   Secrets   // nil: only those of the settings
-	Endpoints Endpoints // nil: there are none of single connections
+	Secrets   Secrets             // nil: only those of the settings
+	Endpoints Endpoints           // nil: there are none of single connections
+	Keys      providers.KeySource // nil: what signers publish cannot be fetched
+	Caller    providers.Caller    // nil: providers cannot be asked
 	Log       zerolog.Logger
 
+	PublicURL   string           // where providers reach this service; "": not known, and what signs it is not accepted
 	Now         func() time.Time // nil: time.Now
 	GroupCommit bool             // the one server of the bus syncs every write: deliveries that wait for it share one
 	MaxInFlight int64            // deliveries worked on at once; 0: 512
@@ -131,7 +134,7 @@ func (s *Service) Unsecured() []string {
 	var names []string
 	for _, name := range s.Providers.Names() {
 		pack, _ := s.Providers.Pack(name)
-		if pack.Webhooks == nil {
+		if pack.Webhooks == nil || !pack.Webhooks.NeedsSecret() {
 			continue
 		}
 		if secrets, all := s.secretsOf(name); len(secrets) == 0 && all {

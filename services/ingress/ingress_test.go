@@ -120,7 +120,7 @@ func (g *gate) signed(id, event, body string) *providers.Delivery {
 		Header: http.Header{"X-Github-Event": {event}, "X-Github-Delivery": {id}, "Content-Type": {"application/json"}},
 	}
 	pack, _ := g.registry.Pack("github")
-	if err := pack.Webhooks.Sign(d, providers.NewSecret([]byte(secret))); err != nil {
+	if err := pack.Webhooks.NewSigner([]providers.Secret{providers.NewSecret([]byte(secret))}, providers.Secret{}).Sign(d, ""); err != nil {
 		g.Fatal(err)
 	}
 	return d
@@ -481,7 +481,7 @@ func TestSlackHandshake(t *testing.T) {
 	send := func(body string, signed bool) *httptest.ResponseRecorder {
 		d := &providers.Delivery{Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(body), ReceivedAt: time.Now()}
 		pack, _ := registry.Pack("slack")
-		if err := pack.Webhooks.Sign(d, key); err != nil {
+		if err := pack.Webhooks.NewSigner([]providers.Secret{key}, providers.Secret{}).Sign(d, ""); err != nil {
 			t.Fatal(err)
 		}
 		r := httptest.NewRequest(http.MethodPost, "/webhooks/slack", strings.NewReader(body))

@@ -18,23 +18,30 @@ import (
 // appEndpoint stands for the provider's one app-level endpoint.
 const appEndpoint = "_"
 
-// publish stores one event per connection of the delivery's account, or one for
-// nobody.
-func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized) answer {
-	owners := s.owners(rt, n.Account)
+// publish stores each event of the delivery once per connection of its account,
+// or once for nobody. A delivery without events is a ping.
+func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, found []providers.Normalized) answer {
+	if len(found) == 0 {
+		return answer{status: http.StatusOK, event: "ping"}
+	}
 	var all errgroup.Group
 	all.SetLimit(maxAtOnce)
-	for _, o := range owners {
-		all.Go(func() error {
-			_, err := s.events.Publish(ctx, eventMsg(rt, d, verdict, n, o))
-			return err
-		})
+	published := 0
+	for _, n := range found {
+		owners := s.owners(rt, n.Account)
+		published += len(owners)
+		for _, o := range owners {
+			all.Go(func() error {
+				_, err := s.events.Publish(ctx, eventMsg(rt, d, verdict, n, o))
+				return err
+			})
+		}
 	}
 	if err := all.Wait(); err != nil {
-		rt.log(s.Log.Error()).Err(err).Str("delivery", n.ID).Int("events", len(owners)).Msg("event not stored")
+		rt.log(s.Log.Error()).Err(err).Str("delivery", found[0].ID).Int("events", published).Msg("event not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
-	return answer{status: http.StatusOK, delivery: n.ID, event: n.Name, published: len(owners)}
+	return answer{status: http.StatusOK, delivery: found[0].ID, event: found[0].Name, published: published}
 }
 
 // maxAtOnce is how many events of one delivery are being stored at once.
@@ -56,7 +63,7 @@ func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n pro
 		Account:         n.Account,
 		PartitionKey:    n.PartitionKey,
 		Extensions:      n.Headers,
-		Data:            d.Body,
+		Data:            n.Data,
 	}
 	if e.Time.IsZero() {
 		e.Time = d.ReceivedAt

@@ -1,10 +1,12 @@
 package ingress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +25,7 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
-	if r.Method != http.MethodPost {
+	if !pack.Webhooks.TakesMethod(r.Method) {
 		s.refusals.add(r, http.StatusMethodNotAllowed, "method", s.Now())
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -46,11 +48,22 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 // answer is what a sender is told, and for the log what was done.
 type answer struct {
 	status int
-	body   []byte // as text/plain; empty: the status text for an error, nothing for a success
+	body   []byte // empty: the status text for an error, nothing for a success
+	// contentType is that of body; "": text/plain
+	contentType string
+	headers     map[string]string
 
 	reason          string // of a refusal; never told to the sender
 	delivery, event string
 	published       int
+}
+
+// shake is the answer to a handshake.
+func shake(reply *providers.HandshakeReply) answer {
+	if !reply.Learn.IsZero() || reply.Confirm != "" {
+		return refuse(http.StatusServiceUnavailable, "a handshake that is not supported here")
+	}
+	return answer{status: reply.Status, body: reply.Body, contentType: reply.ContentType, headers: reply.Headers, event: "handshake"}
 }
 
 func refuse(status int, reason string) answer { return answer{status: status, reason: reason} }
@@ -62,10 +75,13 @@ func (a answer) write(w http.ResponseWriter) {
 	}
 	body := a.body
 	if a.status >= 400 {
-		body = []byte(strings.ToLower(http.StatusText(a.status)) + "\n")
+		body, a.contentType = []byte(strings.ToLower(http.StatusText(a.status))+"\n"), ""
+	}
+	for name, value := range a.headers {
+		h.Set(name, value)
 	}
 	if len(body) > 0 {
-		h.Set("Content-Type", "text/plain; charset=utf-8")
+		h.Set("Content-Type", cmp.Or(a.contentType, "text/plain; charset=utf-8"))
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "default-src 'none'")
 	}
@@ -103,7 +119,7 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, now ti
 	}
 	defer s.places.Release(1)
 	return s.settle(r.Context(), rt, &providers.Delivery{
-		Method: r.Method, URL: r.URL, Header: r.Header, Body: body.bytes, ReceivedAt: now,
+		Method: r.Method, URL: r.URL, Header: r.Header, Body: body.bytes, Peer: peerOf(r), ReceivedAt: now,
 	})
 }
 
@@ -117,12 +133,26 @@ const (
 	readTimeout = 5 * time.Second
 )
 
+// peerOf is the address that the request came from: that of the connection. What
+// a header says about it is the sender's word.
+func peerOf(r *http.Request) netip.Addr {
+	addr, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return addr.Addr().Unmap()
+}
+
 // bodyLimit is how many bytes a delivery of pack may have.
 func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxBody), maxStored) }
 
 // settle verifies a delivery and stores what it says.
 func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) answer {
-	verdict, refusal := s.verify(rt, d)
+	c, all := s.check(rt)
+	if reply, ok := rt.pack.Webhooks.UnsignedHandshake(d, c); ok && (rt.isApp || rt.found) {
+		return shake(reply)
+	}
+	if d.Method != http.MethodPost {
+		return refuse(http.StatusUnauthorized, "no handshake")
+	}
+	verdict, refusal := s.verify(ctx, rt, d, c, all)
 	if refusal != nil {
 		return *refusal
 	}
@@ -140,12 +170,17 @@ func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) 
 	if err != nil {
 		return s.keep(ctx, rt, d, err)
 	}
-	if reply, ok := reading.Handshake(); ok {
-		return answer{status: reply.Status, body: reply.Body, event: "handshake"}
+	if reply, ok := reading.Handshake(c, verdict); ok {
+		return shake(reply)
 	}
-	event, err := reading.Event()
+	found, err := reading.Events()
 	if err != nil {
 		return s.keep(ctx, rt, d, err)
 	}
-	return s.publish(ctx, rt, d, verdict, event)
+	a := s.publish(ctx, rt, d, verdict, found)
+	if a.status == http.StatusOK {
+		reply := reading.Answer()
+		a.status, a.body, a.contentType = reply.Status, reply.Body, reply.ContentType
+	}
+	return a
 }

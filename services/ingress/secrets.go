@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
+	"github.com/plugfn/plugfn/internal/endpoint"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -29,11 +31,28 @@ func (s *Service) secretsOf(provider string) ([]providers.Secret, bool) {
 	return append(secrets, stored...), all
 }
 
-// verify returns the refusal of a delivery that is not genuine. One that may be,
-// once all secrets are known, is to be sent again.
-func (s *Service) verify(rt *route, d *providers.Delivery) (providers.Verdict, *answer) {
+// check is what is known of the endpoint, and whether there may be other secrets.
+func (s *Service) check(rt *route) (providers.Check, bool) {
 	secrets, all := s.secrets(rt)
-	verdict, err := rt.pack.Webhooks.Verify(d, secrets)
+	c := providers.Check{
+		Secrets: secrets, Keys: s.Keys, Caller: s.Caller, URL: rt.endpoint.URL,
+		AllowNone: (rt.isApp || rt.found) && s.Providers.App(rt.pack.Name).AllowUnsigned,
+		Pending:   rt.found && rt.endpoint.State == endpoint.Pending,
+	}
+	if rt.isApp && s.PublicURL != "" {
+		c.URL = strings.TrimRight(s.PublicURL, "/") + "/webhooks/" + rt.pack.Name
+	}
+	return c, all
+}
+
+// verify returns the refusal of a delivery that is not genuine. One that may be,
+// once all secrets or keys are known, is to be sent again. At an endpoint that
+// there is not, nothing is.
+func (s *Service) verify(ctx context.Context, rt *route, d *providers.Delivery, c providers.Check, all bool) (providers.Verdict, *answer) {
+	verdict, err := rt.pack.Webhooks.Verify(ctx, d, c)
+	if err == nil && !rt.isApp && !rt.found && all {
+		err = &providers.VerifyError{Reason: providers.ReasonMismatch}
+	}
 	if err == nil {
 		return verdict, nil
 	}
@@ -43,8 +62,11 @@ func (s *Service) verify(rt *route, d *providers.Delivery) (providers.Verdict, *
 		reason = unverified.Reason
 	}
 	status := http.StatusUnauthorized
-	if !all {
+	switch {
+	case !all:
 		status, reason = http.StatusServiceUnavailable, "secrets not known yet: "+reason
+	case unverified != nil && unverified.Unsure():
+		status = http.StatusServiceUnavailable
 	}
 	refusal := refuse(status, reason)
 	return verdict, &refusal

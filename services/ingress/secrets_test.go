@@ -50,7 +50,7 @@ func TestStoredSecrets(t *testing.T) {
 	pack, _ := g.registry.Pack("github")
 	signed := func(text string) *providers.Delivery {
 		d := g.issueOpened("d-1", 1)
-		if err := pack.Webhooks.Sign(d, providers.NewSecret([]byte(text))); err != nil {
+		if err := pack.Webhooks.NewSigner([]providers.Secret{providers.NewSecret([]byte(text))}, providers.Secret{}).Sign(d, ""); err != nil {
 			t.Fatal(err)
 		}
 		return d

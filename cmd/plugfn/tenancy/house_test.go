@@ -277,7 +277,7 @@ func (h *house) deliver(id, event, body string) {
 		Header: http.Header{"X-Event": {event}, "X-Delivery": {id}, "Content-Type": {"application/json"}},
 	}
 	pack, _ := h.registry.Pack("fake")
-	if err := pack.Webhooks.Sign(d, providers.NewSecret([]byte(secret))); err != nil {
+	if err := pack.Webhooks.NewSigner([]providers.Secret{providers.NewSecret([]byte(secret))}, providers.Secret{}).Sign(d, ""); err != nil {
 		h.Fatal(err)
 	}
 	if status, text := h.do(d.Method, "/webhooks/fake", string(d.Body), d.Header); status != http.StatusOK {

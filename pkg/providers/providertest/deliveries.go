@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -26,9 +27,15 @@ func deliveries(t *testing.T, pack *providers.Pack) {
 	}
 	events := map[string]bool{}
 	for _, f := range fixtures {
-		events[f.Expect.Event] = true
+		for _, e := range f.Expect.All() {
+			events[e.Event] = true
+		}
 		t.Run(f.Name, func(t *testing.T) {
 			delivery(t, pack, f)
+			if f.Expect.Verified == "" {
+				handshakeAttacks(t, pack, f)
+				return
+			}
 			redelivery(t, pack, f)
 			attacks(t, pack, f)
 		})
@@ -45,32 +52,32 @@ func deliveries(t *testing.T, pack *providers.Pack) {
 }
 
 // signedDelivery is the fixture's request with its signature.
-func signedDelivery(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) *providers.Delivery {
+func signedDelivery(t *testing.T, f providers.DeliveryFixture) *providers.Delivery {
 	t.Helper()
-	d := f.Delivery(f.At)
-	if f.Signature == "" {
-		sign(t, pack, f, d)
-	}
-	return d
-}
-
-func sign(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture, d *providers.Delivery) {
-	t.Helper()
-	if err := pack.Webhooks.Sign(d, secretOf(f)); err != nil {
+	d, err := f.Signed()
+	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func secretOf(f providers.DeliveryFixture) providers.Secret {
-	return providers.NewSecret([]byte(f.Secret))
+	return d
 }
 
 // delivery checks one fixture from the request to the event.
 func delivery(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
 	t.Helper()
-	d := signedDelivery(t, pack, f)
-	verdict, err := pack.Webhooks.Verify(d, []providers.Secret{secretOf(f)})
-	if err != nil || string(verdict.Level) != f.Expect.Verified || verdict.Key != 0 {
+	d, check := signedDelivery(t, f), f.Check()
+	if !pack.Webhooks.TakesMethod(d.Method) {
+		t.Fatalf("the pack takes no %s", d.Method)
+	}
+	reply, unsigned := pack.Webhooks.UnsignedHandshake(d, check)
+	if unsigned != (f.Expect.Verified == "") {
+		t.Fatalf("without looking at the signature it is answered %+v; want that to be %v", reply, f.Expect.Verified == "")
+	}
+	if unsigned {
+		sameReply(t, "the handshake", reply, f.Expect.Handshake)
+		return
+	}
+	verdict, err := pack.Webhooks.Verify(context.Background(), d, check)
+	if err != nil || string(verdict.Level) != f.Expect.Verified || verdict.Key > 0 {
 		t.Fatalf("Verify gives %+v, %v; want level %s", verdict, err, f.Expect.Verified)
 	}
 	r, err := pack.Webhooks.Read(d)
@@ -78,23 +85,44 @@ func delivery(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
 		t.Fatalf("Read: %v", err)
 	}
 	if f.Expect.Handshake != nil {
-		handshake(t, r, f.Expect.Handshake)
+		handshake(t, r, check, verdict, f.Expect.Handshake)
 		return
 	}
-	if reply, ok := r.Handshake(); ok {
+	if reply, ok := r.Handshake(check, verdict); ok {
 		t.Errorf("the event is taken for a handshake and answered %+v", reply)
 	}
-	got, err := r.Event()
-	if err != nil {
-		t.Fatalf("Event: %v", err)
+	sameEvents(t, r, f.Expect.All(), d)
+	want := &providers.HandshakeExpect{Status: 200}
+	if f.Expect.Answer != nil {
+		want = f.Expect.Answer
 	}
-	if diff := cmp.Diff(normalized(f.Expect), got); diff != "" {
-		t.Errorf("event (-want +got):\n%s", diff)
-	}
+	answer := r.Answer()
+	sameReply(t, "the delivery", &answer, want)
 	payload(t, pack, f, d)
 }
 
-func normalized(e providers.DeliveryExpect) providers.Normalized {
+// sameEvents compares the events of a delivery with those that are wanted.
+func sameEvents(t *testing.T, r *providers.Reading, want []providers.EventExpect, d *providers.Delivery) {
+	t.Helper()
+	got, err := r.Events()
+	if err != nil {
+		t.Fatalf("Events: %v", err)
+	}
+	if len(got) != len(want) {
+		t.Fatalf("there are %d events, want %d: %+v", len(got), len(want), got)
+	}
+	for i := range want {
+		n := normalized(want[i])
+		if n.Data == nil {
+			n.Data = got[i].Data
+		}
+		if diff := cmp.Diff(n, got[i]); diff != "" {
+			t.Errorf("event %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func normalized(e providers.EventExpect) providers.Normalized {
 	n := providers.Normalized{
 		ID:           e.ID,
 		Name:         e.Event,
@@ -106,65 +134,110 @@ func normalized(e providers.DeliveryExpect) providers.Normalized {
 		ContentType:  e.ContentType,
 		Headers:      map[string]string{},
 	}
+	if e.Data != "" {
+		n.Data = []byte(e.Data)
+	}
 	maps.Copy(n.Headers, e.Headers)
 	return n
 }
 
-func handshake(t *testing.T, r *providers.Reading, want *providers.HandshakeExpect) {
+func handshake(t *testing.T, r *providers.Reading, check providers.Check, verdict providers.Verdict, want *providers.HandshakeExpect) {
 	t.Helper()
-	reply, ok := r.Handshake()
+	reply, ok := r.Handshake(check, verdict)
 	if !ok {
 		t.Fatal("the handshake is not answered")
 	}
-	if reply.Status != want.Status || string(reply.Body) != want.Body {
-		t.Errorf("the handshake is answered %d %q, want %d %q", reply.Status, reply.Body, want.Status, want.Body)
-	}
-	if len(reply.Body) > 0 && !strings.HasPrefix(reply.ContentType, "text/plain") {
-		t.Errorf("the handshake is answered as %q, want text/plain", reply.ContentType)
-	}
-	if _, err := r.Event(); !errors.Is(err, providers.ErrUnparsable) {
-		t.Errorf("Event of a handshake gives %v, want ErrUnparsable", err)
+	sameReply(t, "the handshake", reply, want)
+	if _, err := r.Events(); !errors.Is(err, providers.ErrUnparsable) {
+		t.Errorf("Events of a handshake gives %v, want ErrUnparsable", err)
 	}
 }
 
-// payload holds a delivery against what its trigger promises.
+// sameReply compares an answer with the one that is wanted. Whatever it says, a
+// browser must not take it for a document.
+func sameReply(t *testing.T, what string, got *providers.HandshakeReply, want *providers.HandshakeExpect) {
+	t.Helper()
+	if got.Status != want.Status || string(got.Body) != want.Body {
+		t.Errorf("%s is answered %d %q, want %d %q", what, got.Status, got.Body, want.Status, want.Body)
+	}
+	if diff := cmp.Diff(want.Headers, got.Headers); diff != "" {
+		t.Errorf("%s is answered with other headers (-want +got):\n%s", what, diff)
+	}
+	if learned := string(got.Learn.Reveal()); learned != want.Learn || got.Confirm != want.Confirm {
+		t.Errorf("%s tells the secret %q and has %q called, want %q and %q", what, learned, got.Confirm, want.Learn, want.Confirm)
+	}
+	plain := strings.HasPrefix(got.ContentType, "text/plain") || got.ContentType == "application/json"
+	if len(got.Body) > 0 && !plain {
+		t.Errorf("%s is answered as %q, want text/plain or application/json", what, got.ContentType)
+	}
+}
+
+// payload holds a delivery against what its triggers promise.
 func payload(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture, d *providers.Delivery) {
 	t.Helper()
-	trigger, ok := pack.Triggers[f.Expect.Event]
-	if !ok || trigger.Schema == nil || f.Expect.ContentType != "application/json" {
-		return
+	r, err := pack.Webhooks.Read(d)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := trigger.Schema.Check(d.Body); err != nil {
-		t.Errorf("the payload is not what the trigger promises: %v", err)
+	events, err := r.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range events {
+		trigger, ok := pack.Triggers[n.Name]
+		if !ok || trigger.Schema == nil || n.ContentType != "application/json" {
+			continue
+		}
+		if err := trigger.Schema.Check(n.Data); err != nil {
+			t.Errorf("%s: the payload is not what the trigger promises: %v", f.Name, err)
+		}
 	}
 }
 
 // redelivery sends the fixture once more as another delivery.
 func redelivery(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
 	t.Helper()
-	if f.Expect.Handshake != nil || strings.HasPrefix(f.Expect.ID, "sha256-") {
+	want := f.Expect.All()
+	isHash := func(e providers.EventExpect) bool { return strings.HasPrefix(e.ID, "sha256-") }
+	if len(want) == 0 || slices.ContainsFunc(want, isHash) {
 		return
 	}
-	d := f.Delivery(f.At)
+	d, err := f.Delivery(f.At)
+	if err != nil {
+		t.Fatal(err)
+	}
 	const id = `a "new" <id> & more`
 	if err := pack.Webhooks.NewDeliveryID(d, id); err != nil {
 		t.Fatal(err)
 	}
-	sign(t, pack, f, d)
-	if _, err := pack.Webhooks.Verify(d, []providers.Secret{secretOf(f)}); err != nil {
+	if err := f.Signer().Sign(d, f.Request.URL); err != nil {
+		if f.Signature != "" {
+			return // published by somebody who kept his key
+		}
+		t.Fatal(err)
+	}
+	if _, err := pack.Webhooks.Verify(context.Background(), d, f.Check()); err != nil {
 		t.Fatalf("with a new id: %v", err)
 	}
 	r, err := pack.Webhooks.Read(d)
 	if err != nil {
 		t.Fatalf("with a new id: %v", err)
 	}
-	got, err := r.Event()
+	got, err := r.Events()
 	if err != nil {
 		t.Fatalf("with a new id: %v", err)
 	}
-	want := normalized(f.Expect)
-	want.ID = id
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("event with a new id (-want +got):\n%s", diff)
+	seen := map[string]bool{}
+	for i, n := range got {
+		if n.ID == want[i].ID || !strings.Contains(n.ID, id) || seen[n.ID] {
+			t.Errorf("event %d has the id %q after it was changed to %q", i, n.ID, id)
+		}
+		seen[n.ID] = true
+		n.ID, n.Data = want[i].ID, nil
+		if diff := cmp.Diff(normalized(want[i]), n, cmp.FilterPath(isData, cmp.Ignore())); diff != "" {
+			t.Errorf("event %d with a new id (-want +got):\n%s", i, diff)
+		}
 	}
 }
+
+func isData(p cmp.Path) bool { return p.Last().String() == ".Data" }

@@ -1,0 +1,229 @@
+package ingress
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+const (
+	keysKept      = 24 * time.Hour
+	keysRefreshed = time.Minute // at most once in it for a key that is not known
+	keysTimeout   = 2 * time.Second
+	maxKeyBytes   = 64 << 10
+	maxDocuments  = 256 // addresses that are kept
+	maxFetches    = 10  // of addresses that are not kept, in a minute
+)
+
+// KeysConfig holds what Keys need.
+type KeysConfig struct {
+	HTTP *http.Client     // reaches public addresses only; no redirect is followed, whatever it would do
+	Now  func() time.Time // nil: time.Now
+}
+
+// Keys fetches the certificates and key sets that signers publish, over https,
+// and keeps them for a day. It is safe for concurrent use.
+type Keys struct {
+	http *http.Client
+	now  func() time.Time
+
+	mu      sync.Mutex
+	kept    map[string]*published
+	fetched []time.Time // when addresses were fetched that were not kept, of the last minute
+}
+
+// published is what is at one address.
+type published struct {
+	done        chan struct{} // closed once it is fetched
+	at          time.Time
+	certificate *x509.Certificate
+	keys        map[string]crypto.PublicKey // :: id → key
+	err         error
+}
+
+// NewKeys returns a source of keys that has none yet.
+func NewKeys(cfg KeysConfig) *Keys {
+	client := *cfg.HTTP
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Keys{http: &client, now: cfg.Now, kept: map[string]*published{}}
+}
+
+var errManyFetches = errors.New("too many addresses of keys in one minute")
+
+// Certificate returns the certificate at a URL.
+func (k *Keys) Certificate(ctx context.Context, url string) (*x509.Certificate, error) {
+	p, err := k.get(ctx, url, func(*published) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	if p.certificate == nil {
+		return nil, fmt.Errorf("reading a certificate: %w", providers.ErrNoKey)
+	}
+	return p.certificate, nil
+}
+
+// Key returns a key of the set at a URL. One that is not in it is looked for
+// again, once a minute for all of them.
+func (k *Keys) Key(ctx context.Context, url, id string) (crypto.PublicKey, error) {
+	has := func(p *published) bool { return p.keys[id] != nil }
+	p, err := k.get(ctx, url, has)
+	if err != nil {
+		return nil, err
+	}
+	if !has(p) {
+		return nil, fmt.Errorf("looking for a key: %w", providers.ErrNoKey)
+	}
+	return p.keys[id], nil
+}
+
+// get returns what is at a URL: what is kept if that is recent and will do. Who
+// asks for what is being fetched waits for it.
+func (k *Keys) get(ctx context.Context, url string, willDo func(*published) bool) (*published, error) {
+	k.mu.Lock()
+	p, ok := k.kept[url]
+	if !ok || k.isDone(p) && !k.isFresh(p, willDo) {
+		if !ok && !k.mayFetch() {
+			k.mu.Unlock()
+			return nil, errManyFetches
+		}
+		before := p
+		p = &published{done: make(chan struct{}), at: k.now()}
+		k.kept[url] = p
+		k.mu.Unlock()
+		k.fetch(ctx, url, p, before)
+		return p, p.err
+	}
+	k.mu.Unlock()
+	select {
+	case <-p.done:
+		return p, p.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (k *Keys) isDone(p *published) bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// isFresh tells whether p is still good, or was fetched too recently to try
+// again.
+func (k *Keys) isFresh(p *published, willDo func(*published) bool) bool {
+	age := k.now().Sub(p.at)
+	if age < keysRefreshed {
+		return true
+	}
+	return age < keysKept && p.err == nil && willDo(p)
+}
+
+// mayFetch tells whether one more address may be fetched now, and forgets the
+// oldest that is kept if there is no room for it. Whoever sends deliveries names
+// addresses of certificates: he must not have us call, or keep, any number.
+func (k *Keys) mayFetch() bool {
+	now := k.now()
+	for len(k.fetched) > 0 && now.Sub(k.fetched[0]) >= time.Minute {
+		k.fetched = k.fetched[1:]
+	}
+	if len(k.fetched) >= maxFetches {
+		return false
+	}
+	k.fetched = append(k.fetched, now)
+	if len(k.kept) >= maxDocuments {
+		oldest := ""
+		for url, p := range k.kept {
+			if k.isDone(p) && (oldest == "" || p.at.Before(k.kept[oldest].at)) {
+				oldest = url
+			}
+		}
+		delete(k.kept, oldest)
+	}
+	return true
+}
+
+// fetch fills p in. What was kept before stays good if it cannot be fetched.
+func (k *Keys) fetch(ctx context.Context, url string, p, before *published) {
+	defer close(p.done)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keysTimeout) // others wait for it as well
+	defer cancel()
+	raw, err := k.load(ctx, url)
+	if err != nil {
+		if p.err = err; before != nil && before.err == nil && !errors.Is(err, providers.ErrNoKey) {
+			p.certificate, p.keys, p.err = before.certificate, before.keys, nil
+		}
+		return
+	}
+	p.certificate, p.keys, p.err = parseKeys(raw)
+}
+
+func (k *Keys) load(ctx context.Context, url string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil || r.URL.Scheme != "https" {
+		return nil, fmt.Errorf("fetching a key: %w", providers.ErrNoKey)
+	}
+	answer, err := k.http.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("fetching a key: %w", err)
+	}
+	defer answer.Body.Close()
+	switch {
+	case answer.StatusCode == http.StatusOK:
+	case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode >= http.StatusInternalServerError:
+		return nil, fmt.Errorf("fetching a key: answered %d", answer.StatusCode)
+	default:
+		return nil, fmt.Errorf("fetching a key: answered %d: %w", answer.StatusCode, providers.ErrNoKey)
+	}
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxKeyBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("fetching a key: %w", err)
+	case len(raw) > maxKeyBytes:
+		return nil, fmt.Errorf("fetching a key: larger than %d bytes: %w", maxKeyBytes, providers.ErrNoKey)
+	}
+	return raw, nil
+}
+
+// parseKeys reads a certificate in PEM, or a JSON Web Key Set.
+func parseKeys(raw []byte) (*x509.Certificate, map[string]crypto.PublicKey, error) {
+	if block, _ := pem.Decode(raw); block != nil {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading a certificate: %w", providers.ErrNoKey)
+		}
+		return certificate, nil, nil
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(raw, &set); err != nil {
+		return nil, nil, fmt.Errorf("reading a key set: %w", providers.ErrNoKey)
+	}
+	keys := map[string]crypto.PublicKey{}
+	for _, one := range set.Keys {
+		var key jose.JSONWebKey
+		if err := key.UnmarshalJSON(one); err != nil || !key.Valid() || !key.IsPublic() || key.Use == "enc" {
+			continue // of a kind that we do not know, or not for signatures
+		}
+		keys[key.KeyID] = key.Key
+	}
+	return nil, keys, nil
+}
