@@ -42,6 +42,7 @@ func crossings(scope, name, inbox string) []crossing {
 	all := []crossing{
 		{asks, events.PrefixAction + scope},
 		{asks, events.PrefixCall + scope},
+		{asks, events.PrefixService + "executor.cancel." + scope},
 		{hears, events.PrefixEvent + scope},
 		{hears, events.PrefixConnection + scope},
 		{hears, events.PrefixResult + scope},

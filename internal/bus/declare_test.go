@@ -66,6 +66,7 @@ func TestDeclaredShapes(t *testing.T) {
 		"PLUGFN_LATER":          {[]string{"plugfn.later.>", "plugfn.due.>"}, 0, -1, false, -1, 15 * minute, true, false, false},
 		"KV_PLUGFN_CONNECTIONS": {[]string{"$KV.PLUGFN_CONNECTIONS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_JOURNAL":     {[]string{"$KV.PLUGFN_JOURNAL.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_WAITING":     {[]string{"$KV.PLUGFN_WAITING.>"}, time.Hour, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_KEYS":        {[]string{"$KV.PLUGFN_KEYS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_APPS":        {[]string{"$KV.PLUGFN_APPS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_ENDPOINTS":   {[]string{"$KV.PLUGFN_ENDPOINTS.>"}, 0, 256 << 20, true, 1, 2 * minute, false, false, false},
@@ -81,7 +82,7 @@ func TestDeclaredShapes(t *testing.T) {
 // TestBuckets uses each bucket through the key-value client, as services do.
 func TestBuckets(t *testing.T) {
 	b := bustest.New(t)
-	for _, name := range []string{events.BucketConnections, bus.BucketJournal, bus.BucketKeys, bus.BucketApps, bus.BucketStates, bus.BucketRevocations, bus.BucketUsers} {
+	for _, name := range []string{events.BucketConnections, bus.BucketJournal, bus.BucketWaiting, bus.BucketKeys, bus.BucketApps, bus.BucketStates, bus.BucketRevocations, bus.BucketUsers} {
 		kv, err := b.JetStream().KeyValue(t.Context(), name)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)

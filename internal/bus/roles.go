@@ -68,6 +68,10 @@ const (
 	// below it where it is said what happened at one.
 	subjectToken    = events.PrefixService + "auth.token"
 	subjectWebhooks = events.PrefixService + "auth.webhooks"
+	// subjectCancel is where a request is canceled, subjectResolve where one with
+	// an unknown outcome is resolved; both end in the tokens of user and id.
+	subjectCancel  = events.PrefixService + "executor.cancel.>"
+	subjectResolve = events.PrefixService + "executor.resolve.>"
 	// subjectRejected is where it is asked what was refused.
 	subjectRejected = events.PrefixService + "ingress.rejected"
 
@@ -97,7 +101,14 @@ func (r Role) grants() *grants {
 		g.store(events.StreamLater, events.PrefixLater+KindAction+".>")
 		g.get(BucketJournal)
 		g.put(BucketJournal)
+		g.get(BucketWaiting)
+		g.put(BucketWaiting)
+		g.watch(BucketWaiting)
+		g.consume(events.StreamEvents, "executor-connections", events.PrefixConnection+">")
+		g.find(events.StreamLater, events.PrefixLater+KindAction+".>") // Hasten
 		g.serve(microExecutor, events.PrefixCall+">")
+		g.serve(microExecutor, subjectCancel)
+		g.serve(microExecutor, subjectResolve)
 		g.publish(subjectToken)
 		g.subscribe(events.PrefixConnection + "*.*.*")         // what is cached of a connection is not good any more
 		g.publish(events.InboxPrefix+".>", serverReplies+".>") // results, to who called
@@ -147,7 +158,7 @@ func (g *grants) administer() {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")
 	}
-	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected)
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectCancel, subjectResolve)
 	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
 	for _, d := range declarations() {
 		g.need(d.stream())

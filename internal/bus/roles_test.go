@@ -105,6 +105,8 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.svc.auth.webhooks":       {ingress},
 		"plugfn.svc.ingress.rejected":    {admin},
 
+		"plugfn.svc.executor.cancel.u.r":    {admin},
+		"plugfn.svc.executor.resolve.u.r":   {admin},
 		"plugfn.svc.auth.endpoints":         {ingress},
 		"plugfn.svc.auth.endpoints.learned": {ingress},
 		"plugfn.svc.auth.endpoints.seen":    {ingress},
@@ -131,6 +133,7 @@ func mayBePublished() map[string][]bus.Role {
 		"$KV.PLUGFN_STATES.a":           {admin, auth},
 		"$KV.PLUGFN_REVOCATIONS.a":      {admin, auth},
 		"$KV.PLUGFN_JOURNAL.u1.r":       {admin, executor},
+		"$KV.PLUGFN_WAITING.u1.p.r":     {admin, executor},
 		"$KV.PLUGFN_USERS.app":          {admin},
 
 		"$JS.API.DIRECT.GET.KV_PLUGFN_CONNECTIONS.$KV.PLUGFN_CONNECTIONS.u1.p.c":   {admin, auth},
@@ -188,6 +191,8 @@ func mayBeHeard() map[string][]bus.Role {
 		"$JS.>":                       {},
 		"plugfn.svc.ingress.rejected": {ingress},
 
+		"plugfn.svc.executor.cancel.>":   {executor},
+		"plugfn.svc.executor.resolve.>":  {executor},
 		"plugfn.svc.auth.endpoints":      {auth},
 		"plugfn.svc.auth.endpoints.seen": {auth},
 

@@ -14,6 +14,9 @@ const (
 	// eight days after its last change: longer than the request itself, so that
 	// no redelivery finds its record gone.
 	BucketJournal = "PLUGFN_JOURNAL"
+	// BucketWaiting lists the requests that wait for a connection to work again.
+	// Who waits longer than an hour is put on the list again.
+	BucketWaiting = "PLUGFN_WAITING"
 	// BucketKeys keeps what proves that the encryption keys are the right ones.
 	BucketKeys = "PLUGFN_KEYS"
 	// BucketApps keeps the operator's OAuth clients, their secrets encrypted.
@@ -81,6 +84,7 @@ func declarations() []declaration {
 		{name: events.StreamLater, subjects: []string{events.PrefixLater + ">", events.PrefixDue + ">"}, schedules: true},
 		{name: events.BucketConnections},
 		{name: BucketJournal, age: 8 * day},
+		{name: BucketWaiting, age: time.Hour},
 		{name: BucketKeys, bytes: keysMaxBytes},
 		{name: BucketRevocations, age: revocationsAge, bytes: revocationsMaxBytes},
 		{name: BucketApps, bytes: appsMaxBytes},

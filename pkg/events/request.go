@@ -36,8 +36,13 @@ const (
 	HeaderUser   = "Plugfn-User"
 	HeaderAction = "Plugfn-Action"
 
-	// HeaderReason says, on a dead letter, why it was given up.
-	HeaderReason = "Plugfn-Reason"
+	// HeaderReason says, on a dead letter, why it was given up. One of a request
+	// that was tried says also how often, how it ended, and the code of the last
+	// error.
+	HeaderReason    = "Plugfn-Reason"
+	HeaderAttempts  = "Plugfn-Attempts"
+	HeaderOutcome   = "Plugfn-Outcome"
+	HeaderErrorCode = "Plugfn-Error-Code"
 )
 
 // Delivery is what a caller prefers for a write whose outcome cannot be known.

@@ -4,13 +4,33 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
+
+// finding is what an attempt came to.
+type finding struct {
+	class       class
+	data        json.RawMessage
+	failure     *events.Error // nil: it succeeded
+	retryAfter  time.Duration
+	sent        int  // how often it may have reached the provider
+	version     int  // of the credential that was refused; 0: none was
+	interrupted bool // it was not let finish
+}
+
+// ailing reports whether the provider itself is to blame: it failed, or could
+// not be reached, or did not answer.
+func (f *finding) ailing() bool {
+	return (f.class == classNothing || f.class == classUncertain) && !f.interrupted
+}
 
 // attempt is one try of one request.
 type attempt struct {
@@ -22,19 +42,29 @@ type attempt struct {
 	sent atomic.Bool // bytes of the request may have left
 }
 
-// run calls the provider and says how it ended.
-func (a *attempt) run(ctx context.Context) *events.Result {
+// attempt calls the provider, and once more where it has refused a credential
+// that is not the newest any more: then it has done nothing.
+func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Credential) finding {
+	a := attempt{worker: w, task: t, plan: p, credential: c}
+	f := a.run(ctx)
+	if a.isRefused(&f) {
+		f = a.renewed(ctx, f)
+	}
+	return f
+}
+
+// run calls the provider and says what came of it.
+func (a *attempt) run(ctx context.Context) finding {
+	started := a.Now()
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { a.sent.Store(true) }})
-
-	request, err := a.plan.action.NewRequest(ctx, a.Providers.BaseURL(a.task.Provider), a.task.Params, a.credential)
+	request, err := a.plan.action.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.task.Params, a.credential, keyOf(a.task))
 	if err != nil {
-		return a.report(0, a.result(nil, asError(err, events.CodeInternal)))
+		return a.report(0, started, a.finding(nil, asError(err, events.CodeInternal), nil))
 	}
 	response, err := a.HTTP.Do(request)
 	if err != nil {
-		return a.report(0, a.result(nil, a.interrupted(ctx, err)))
+		return a.report(0, started, a.finding(nil, a.interrupted(ctx, err), err))
 	}
 	defer response.Body.Close()
 	data, err := a.plan.action.Read(response)
@@ -42,7 +72,12 @@ func (a *attempt) run(ctx context.Context) *events.Result {
 	if err != nil && !errors.As(err, &refused) {
 		refused = a.interrupted(ctx, err)
 	}
-	return a.report(response.StatusCode, a.result(data, refused))
+	return a.report(response.StatusCode, started, a.finding(data, refused, err))
+}
+
+// traced notes whether the request was sent.
+func (a *attempt) traced(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { a.sent.Store(true) }})
 }
 
 // bounded limits the attempt to its time-out and to the request's deadline.
@@ -78,41 +113,26 @@ func (a *attempt) interrupted(ctx context.Context, err error) *events.Error {
 	}
 }
 
-// result says how the attempt ended: with data, with an answer that refuses, or
-// with a failure that leaves open whether a write was carried out.
-func (a *attempt) result(data json.RawMessage, failure *events.Error) *events.Result {
-	outcome := events.Succeeded
-	if failure != nil {
-		outcome = events.Failed
-		if a.ambiguous(failure) {
-			outcome = events.Unknown
-			failure.Code, failure.Retryable = events.CodeOutcomeUnknown, false
-			failure.Message += "; it may have carried out the request: look there before sending it again"
-		}
+// finding joins what is known. cause is the error that failure was made of.
+func (a *attempt) finding(data json.RawMessage, failure *events.Error, cause error) finding {
+	f := finding{data: data, failure: failure, version: a.credential.Version}
+	var answer *providers.Failure
+	nothingDone := isRefusedStream(cause)
+	if errors.As(cause, &answer) {
+		f.retryAfter, nothingDone = answer.RetryAfter, answer.NothingDone
 	}
-	if len(data) > maxInline {
-		outcome, data, failure = a.oversize(len(data))
-	}
-	r := a.task.result(a.Now(), outcome)
-	r.Data, r.Error = data, failure
 	if a.sent.Load() {
-		r.Attempts = 1
+		f.sent = 1
 	}
-	return r
-}
-
-// ambiguous reports whether a write may have been carried out although it
-// failed: it was sent, and the answer is missing or blames the provider itself.
-func (a *attempt) ambiguous(failure *events.Error) bool {
-	if a.plan.action.Effect == providers.EffectRead || !a.sent.Load() {
-		return false
+	f.class = classOf(failure, f.sent > 0, nothingDone)
+	if f.class == classReauth && a.credential.ConnectionID == "" {
+		f.class = classRefused // nobody can connect again
 	}
-	switch failure.Code {
-	case events.CodeTimeout, events.CodeCanceled, events.CodeProviderUnavailable, events.CodeOutcomeUnknown, events.CodeInternal:
-		return true
-	default:
-		return false
+	f.interrupted = failure != nil && failure.Code == events.CodeCanceled
+	if f.class == classDone && len(data) > maxInline {
+		f.oversize(a.plan.action.Effect)
 	}
+	return f
 }
 
 // maxInline is how many bytes of data a result may carry: the bus takes
@@ -121,21 +141,48 @@ const maxInline = 900 << 10
 
 // oversize decides about data that does not fit into a result: a read fails, a
 // write has been carried out and says so without its data.
-func (a *attempt) oversize(n int) (events.Outcome, json.RawMessage, *events.Error) {
-	if a.plan.action.Effect != providers.EffectRead {
-		return events.Succeeded, nil, nil
+func (f *finding) oversize(effect providers.Effect) {
+	n := len(f.data)
+	f.data = nil
+	if effect == providers.EffectRead {
+		f.class = classRefused
+		f.failure = events.Errorf(events.CodeProviderRejected, "the answer has %d bytes, more than the %d that a result can carry: ask for less", n, maxInline)
 	}
-	return events.Failed, nil, events.Errorf(events.CodeProviderRejected, "the answer has %d bytes, more than the %d that a result can carry: ask for less", n, maxInline)
 }
 
 // report writes the attempt's one log line.
-func (a *attempt) report(status int, r *events.Result) *events.Result {
+func (a *attempt) report(status int, started time.Time, f finding) finding {
 	line := a.Log.Info()
-	if r.Error != nil {
-		line = a.Log.Warn().Str("code", string(r.Error.Code)).Str("provider_request", r.Error.RequestID)
+	if f.failure != nil {
+		line = a.Log.Warn().Str("code", string(f.failure.Code)).Str("provider_request", f.failure.RequestID)
 	}
-	line.Str("request", r.ID).Str("user", r.UserID).Str("provider", r.Provider).Str("action", r.Action).
-		Str("connection", r.ConnectionID).Int("status", status).Str("outcome", string(r.Outcome)).
-		Int64("ms", r.DurationMS).Msg("action executed")
-	return r
+	line.Str("request", a.task.ID).Str("user", a.task.UserID).Str("provider", a.task.Provider).Str("action", a.task.Action).
+		Str("connection", a.task.ConnectionID).Int("status", status).Str("class", string(f.class)).
+		Int64("ms", a.Now().Sub(started).Milliseconds()).Msg("action attempted")
+	return f
 }
+
+// keyOf is the idempotency key of a request: the same for all attempts at it,
+// and nobody else's.
+func keyOf(t *task) string {
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("plugfn\x00"+t.UserID+"\x00"+t.ID)).String()
+}
+
+// isRefusedStream reports whether the server has said, in HTTP/2, that it did
+// not process the request.
+func isRefusedStream(err error) bool {
+	const refusedStream = 0x7
+	var stream streamError
+	return errors.As(err, &stream) && stream.Code == refusedStream
+}
+
+// streamError has the shape by which net/http gives away its own error of that
+// name.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+// Error is never shown.
+func (e streamError) Error() string { return http.StatusText(http.StatusBadGateway) }

@@ -24,16 +24,16 @@ const (
 // to the caller's inbox as well, so it survives this process and may be
 // executed by any other.
 type calls struct {
-	*Service
+	*worker
 	micro  micro.Service
 	places chan struct{}
 	wait   sync.WaitGroup
 }
 
-func serveCalls(s *Service) (*calls, error) {
-	c := &calls{Service: s, places: make(chan struct{}, maxCalls)}
+func serveCalls(w *worker) (*calls, error) {
+	c := &calls{worker: w, places: make(chan struct{}, maxCalls)}
 	var err error
-	c.micro, err = micro.AddService(s.Conn, micro.Config{
+	c.micro, err = micro.AddService(w.Conn, micro.Config{
 		Name: "plugfn-executor", Version: "1.0.0", Description: "executes actions and answers with their result",
 		QueueGroup: "executor",
 	})
@@ -41,6 +41,9 @@ func serveCalls(s *Service) (*calls, error) {
 		return nil, err
 	}
 	if err := c.micro.AddEndpoint("call", micro.HandlerFunc(c.serve), micro.WithEndpointSubject(events.PrefixCall+">")); err != nil {
+		return nil, errors.Join(err, c.micro.Stop())
+	}
+	if err := c.serveDesk(); err != nil {
 		return nil, errors.Join(err, c.micro.Stop())
 	}
 	return c, nil

@@ -34,7 +34,20 @@ func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error 
 	if err != nil {
 		return err
 	}
+	if err := w.at(pointConcluded); err != nil {
+		return err
+	}
 	return w.answer(t.Reply, msg)
+}
+
+// concludeCanceled concludes a request that was canceled before its turn, or
+// between two attempts.
+func (w *worker) concludeCanceled(ctx context.Context, t *task, e *entry) error {
+	if e.Doubt {
+		e.Last = events.Errorf(events.CodeCanceled, "the request was canceled after an attempt whose outcome is not known")
+		return w.giveUp(ctx, t, e, verdict{do: doUnknown})
+	}
+	return w.conclude(ctx, t, t.over(w.Now(), e, events.Errorf(events.CodeCanceled, "the request was canceled")))
 }
 
 // repeat answers t with the result that its id has had before.
@@ -64,13 +77,10 @@ func (w *worker) answer(inbox string, result *nats.Msg) error {
 // a waiting caller is told.
 func (w *worker) refuseReuse(ctx context.Context, t *task) error {
 	failure := events.Errorf(events.CodeInvalidParams, "header %s: %q was used before with another action or other parameters", events.HeaderID, t.ID)
-	dead := nats.NewMsg(events.DeadSubject("action", t.UserID, t.Provider, t.Action))
-	dead.Data = t.Params
-	dead.Header = events.CarriedHeader(t.header)
-	dead.Header.Set(events.HeaderReason, failure.Error())
+	dead := w.deadLetter(t, failure.Error())
 	dead.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("reuse:%d", t.sequence))
-	if _, err := w.JetStream.PublishMsg(ctx, dead); err != nil {
-		return fmt.Errorf("keeping the dead letter: %w", err)
+	if err := w.keep(ctx, dead); err != nil {
+		return err
 	}
 	w.Log.Warn().Str("request", t.ID).Str("user", t.UserID).Uint64("sequence", t.sequence).Msg("request id reused")
 	msg, err := t.failed(w.Now(), failure).Msg()

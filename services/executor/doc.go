@@ -2,20 +2,38 @@
 //
 // Subjects:
 //
-//	plugfn.action.>   consumed: requests, from the stream PLUGFN_ACTIONS
-//	plugfn.call.>     served: stores the request and has the result sent to the caller's inbox
-//	plugfn.result.>   published: exactly one result per user and request id
-//	plugfn.later.>    published: requests whose time has not come (Plugfn-Not-Before)
-//	plugfn.dead.>     published: requests whose id was used before with another content
+//	plugfn.action.>                 consumed: requests, from the stream PLUGFN_ACTIONS
+//	plugfn.connection.>             consumed: changes of connections, from the stream PLUGFN_EVENTS
+//	plugfn.call.>                   served: stores the request and has the result sent to the caller's inbox
+//	plugfn.svc.executor.cancel.>    served: takes back a request that was not sent yet
+//	plugfn.svc.executor.resolve.>   served: notes what a person found out about an unknown outcome
+//	plugfn.result.>                 published: exactly one result per user and request id; resolutions beside it
+//	plugfn.later.>                  published: requests that wait: for their time, the next attempt, a connection
+//	plugfn.dead.>                   published: requests that were given up, or whose id was used before with another content
 //
-// Order of work on a request: read it, look whether its id has a result or a
-// claim, validate the parameters, get a credential, claim the id in the journal
-// (writes), call the provider, publish the result, acknowledge the request.
+// Order of work on a request, see settle:
+//
+//	newTask      read it
+//	known        look whether its id has a result or a journal entry, and go on from there
+//	plan         validate it; no I/O
+//	held         wait for its time; end it after its limit
+//	credential   find the connection and its credential
+//	look         where an attempt may have been carried out: look at the provider, instead of an attempt
+//	try          admit:   may the provider be asked now? (breaker, retry budget)
+//	             claim:   note the write as sent, before its first byte
+//	             attempt: call the provider, and once more with a newer credential after a 401
+//	follow       have decide, a pure function, say what is next, and do it: conclude, wait, look, park, give up
+//
+// and then acknowledge it.
 //
 // What follows from that order: a redelivered or repeated request gets the
 // result of its first execution, because the stream of results takes one for
-// each id; and a write that may have reached the provider is never sent again,
-// it ends as "unknown".
+// each id; and a write that may have reached the provider is sent again only as
+// its effect allows, see package providers.
+//
+// Nothing sleeps here: what has to wait is noted in the journal, handed to the
+// schedules of the bus under its id, and acknowledged. Whoever gets it when it
+// is due goes on from the journal.
 //
 // Allowed imports: pkg, internal; never another service.
 package executor

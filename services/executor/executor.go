@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +33,9 @@ type Credentials interface {
 // Parking holds a request until its time has come.
 type Parking interface {
 	Park(ctx context.Context, later bus.Later) error
+	// Hasten has what is parked on a subject come at another time; false: there
+	// is nothing.
+	Hasten(ctx context.Context, schedule string, at time.Time) (bool, error)
 }
 
 // Config holds what a Service needs.
@@ -53,6 +58,8 @@ type Config struct {
 type Service struct {
 	Config
 	requests atomic.Pointer[bus.Worker] // nil before Run
+	reached  func(point) error          // of tests; nil otherwise
+	luck     func() float64             // in [0,1)
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -85,38 +92,32 @@ func New(cfg Config) (*Service, error) {
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 30 * time.Second
 	}
-	return &Service{Config: cfg}, nil
+	return &Service{Config: cfg, luck: rand.Float64}, nil
 }
 
 // Run executes requests until ctx ends and the work in hand is done. It returns
 // an error only when it cannot go on.
 func (s *Service) Run(ctx context.Context) error {
-	kv, err := s.JetStream.KeyValue(ctx, bus.BucketJournal)
-	if err != nil {
-		return fmt.Errorf("executor: opening the journal: %w", err)
-	}
-	stream, err := s.JetStream.Stream(ctx, events.StreamResults)
-	if err != nil {
-		return fmt.Errorf("executor: opening the results: %w", err)
-	}
 	work, stop := outlive(ctx, s.DrainTimeout)
 	defer stop()
-	w := &worker{Service: s, journal: journal{kv}, results: results{s.JetStream, stream}, work: work}
-
-	subscriber, err := events.NewSubscriber(events.SubscriberConfig{
-		JetStream:    s.JetStream,
-		Stream:       events.StreamActions,
-		Durable:      func(string) string { return "executor" },
-		MaxInFlight:  s.MaxInFlight,
-		AckWait:      s.AckWait,
-		NakDelay:     backoff,
-		CloseTimeout: s.DrainTimeout + 5*time.Second,
-		Log:          s.Log,
-	})
+	w, err := s.worker(ctx, work)
 	if err != nil {
 		return fmt.Errorf("executor: %w", err)
 	}
-	calls, err := serveCalls(s)
+	changes, err := s.subscriber(events.StreamEvents, "executor-connections", 1)
+	if err != nil {
+		return fmt.Errorf("executor: %w", err)
+	}
+	defer changes.Close()
+	changed, err := changes.Subscribe(ctx, events.PrefixConnection+">")
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("executor: listening to connections: %w", err)
+	}
+	subscriber, err := s.subscriber(events.StreamActions, "executor", s.MaxInFlight)
+	if err != nil {
+		return fmt.Errorf("executor: %w", err)
+	}
+	calls, err := serveCalls(w)
 	if err != nil {
 		return fmt.Errorf("executor: serving calls: %w", err)
 	}
@@ -126,10 +127,49 @@ func (s *Service) Run(ctx context.Context) error {
 		CloseTimeout: s.DrainTimeout + 10*time.Second,
 	}
 	s.requests.Store(requests)
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listening.Go(func() { w.follows(ctx, changed) })
 	if err := requests.Run(ctx); err != nil {
 		return fmt.Errorf("executor: %w", err)
 	}
 	return nil
+}
+
+// worker opens what a Service works with; work ends when the work in hand must
+// stop.
+func (s *Service) worker(ctx, work context.Context) (*worker, error) {
+	w := &worker{Service: s, work: work, health: newHealth()}
+	kv, err := s.JetStream.KeyValue(ctx, bus.BucketJournal)
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	w.journal = journal{kv}
+	if w.waiting, err = s.JetStream.KeyValue(ctx, bus.BucketWaiting); err != nil {
+		return nil, fmt.Errorf("opening what waits: %w", err)
+	}
+	stream, err := s.JetStream.Stream(ctx, events.StreamResults)
+	if err != nil {
+		return nil, fmt.Errorf("opening the results: %w", err)
+	}
+	w.results = results{s.JetStream, stream}
+	return w, nil
+}
+
+// subscriber makes one of a stream.
+func (s *Service) subscriber(stream, durable string, inFlight int) (*events.Subscriber, error) {
+	return events.NewSubscriber(events.SubscriberConfig{
+		JetStream:    s.JetStream,
+		Stream:       stream,
+		Durable:      func(string) string { return durable },
+		MaxInFlight:  inFlight,
+		AckWait:      s.AckWait,
+		NakDelay:     backoff,
+		CloseTimeout: s.DrainTimeout + 5*time.Second,
+		Log:          s.Log,
+	})
 }
 
 // Ready says why no requests are being executed, nil while they are.

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,6 +72,7 @@ func newProvider(t *testing.T, serve http.HandlerFunc) *provider {
 	p := &provider{serve: serve}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		p.mu.Lock()
 		p.calls = append(p.calls, r.Method+" "+r.URL.Path+" "+string(body))
 		p.mu.Unlock()
@@ -121,14 +123,20 @@ type story struct {
 	app      *nats.Conn // an application's connection, as any NATS client has it
 	provider *provider
 	cfg      Config
+	reached  func(point) error // of the next executor
 	stop     func()
 }
 
 func tell(t *testing.T, serve http.HandlerFunc, change ...func(*Config)) *story {
 	t.Helper()
+	return tellPack(t, fakePack, serve, change...)
+}
+
+func tellPack(t *testing.T, text string, serve http.HandlerFunc, change ...func(*Config)) *story {
+	t.Helper()
 	b := bustest.New(t, bustest.Listen)
 	p := newProvider(t, serve)
-	pack, err := providers.Load(fstest.MapFS{"fake/provider.yaml": {Data: []byte(fakePack)}}, "fake")
+	pack, err := providers.Load(fstest.MapFS{"fake/provider.yaml": {Data: []byte(text)}}, "fake")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +153,7 @@ func tell(t *testing.T, serve http.HandlerFunc, change ...func(*Config)) *story 
 	for _, c := range change {
 		c(&cfg)
 	}
+	move(t, b)
 	app, err := nats.Connect(b.ClientURL())
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +169,7 @@ func (s *story) start() {
 	if err != nil {
 		s.Fatal(err)
 	}
+	service.reached = s.reached
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()

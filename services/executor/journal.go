@@ -15,22 +15,52 @@ import (
 )
 
 // journal keeps, per user and request id, which writes were handed to their
-// provider. It is advanced by compare-and-swap only, so that of two executors
-// with the same request one goes on and the other learns of it. How a request
-// ended is not in here: that is the result itself.
+// provider, and what became of the attempts of a request that waits for another
+// one. It is advanced by compare-and-swap only, so that of two executors with
+// the same request one goes on and the other learns of it. How a request ended
+// is not in here: that is the result itself.
 type journal struct {
 	kv jetstream.KeyValue
 }
 
-// entry is a claim on a request id: the request is parked, or may have been
-// sent. A read that was not parked has none.
+// entry is a claim on a request id: the request waits, or may have been sent. A
+// read that has not waited has none.
 type entry struct {
-	Sequence    uint64    `json:"sequence"` // of the request's message, which is redelivered until there is a result
-	Fingerprint string    `json:"fingerprint"`
-	SentAt      time.Time `json:"sent_at,omitzero"` // zero: parked, not sent
+	Sequence    uint64    `json:"sequence"`              // of the request's message, which is redelivered until there is a result
+	Fingerprint string    `json:"fingerprint,omitempty"` // empty: canceled before it was seen
+	SentAt      time.Time `json:"sent_at,omitzero"`      // of the attempt under way; zero: none is
+	FirstSent   time.Time `json:"first_sent,omitzero"`   // the first attempt that may have arrived
+	TakenUp     time.Time `json:"taken_up,omitzero"`     // when the request was stored first
+	Attempts    int       `json:"attempts,omitempty"`    // so far, with the one under way
+	Sent        int       `json:"sent,omitempty"`        // those of them that may have reached the provider
+	Deferrals   int       `json:"deferrals,omitempty"`   // how often it was put off otherwise
+	Looks       int       `json:"looks,omitempty"`       // for what the last attempt came to
+	Doubt       bool      `json:"doubt,omitempty"`       // an attempt may have been carried out
+	Wait        wait      `json:"wait,omitempty"`
+	Until       time.Time `json:"until,omitzero"`
+	Connection  string    `json:"connection,omitempty"` // that the attempts were made with
+	Version     int       `json:"version,omitempty"`    // of its credential, the last that was refused
+	Canceled    bool      `json:"canceled,omitempty"`
+
+	Last *events.Error `json:"last,omitempty"` // what the last attempt came to
 
 	revision uint64 // 0: not in the bucket yet
 }
+
+// wait is what a request waits for.
+type wait string
+
+const (
+	waitTime   wait = "time"   // Plugfn-Not-Before
+	waitRetry  wait = "retry"  // the next attempt
+	waitSlot   wait = "slot"   // a provider that wants to be asked less
+	waitLook   wait = "look"   // a look whether the last attempt was carried out
+	waitReauth wait = "reauth" // a connection that works again
+)
+
+// attempted reports whether an attempt is under way, or was when its executor
+// went away.
+func (e *entry) attempted() bool { return !e.SentAt.IsZero() }
 
 // errTaken says that another executor advanced the entry first.
 var errTaken = errors.New("journal entry was advanced by another executor")
@@ -38,8 +68,10 @@ var errTaken = errors.New("journal entry was advanced by another executor")
 func (j journal) key(t *task) string { return events.Key(t.UserID, t.ID) }
 
 // load returns the entry of t, nil when there is none.
-func (j journal) load(ctx context.Context, t *task) (*entry, error) {
-	kve, err := j.kv.Get(ctx, j.key(t))
+func (j journal) load(ctx context.Context, t *task) (*entry, error) { return j.get(ctx, j.key(t)) }
+
+func (j journal) get(ctx context.Context, key string) (*entry, error) {
+	kve, err := j.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, nil
 	}
@@ -54,16 +86,18 @@ func (j journal) load(ctx context.Context, t *task) (*entry, error) {
 }
 
 // save writes e as the successor of the revision it was read at.
-func (j journal) save(ctx context.Context, t *task, e *entry) error {
+func (j journal) save(ctx context.Context, t *task, e *entry) error { return j.put(ctx, j.key(t), e) }
+
+func (j journal) put(ctx context.Context, key string, e *entry) error {
 	body, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
 	var revision uint64
 	if e.revision == 0 {
-		revision, err = j.kv.Create(ctx, j.key(t), body)
+		revision, err = j.kv.Create(ctx, key, body)
 	} else {
-		revision, err = j.kv.Update(ctx, j.key(t), body, e.revision)
+		revision, err = j.kv.Update(ctx, key, body, e.revision)
 	}
 	if isConflict(err) {
 		return errTaken

@@ -156,35 +156,27 @@ func TestRecovery(t *testing.T) {
 // An executor that comes back from the dead finds its claim taken.
 func TestFrozenExecutorDropsItsResult(t *testing.T) {
 	s := tell(t, nil)
-	kv, err := s.bus.JetStream().KeyValue(t.Context(), bus.BucketJournal)
-	if err != nil {
-		t.Fatal(err)
-	}
 	service, err := New(s.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := s.bus.JetStream().Stream(t.Context(), events.StreamResults)
+	w, err := service.worker(t.Context(), t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{Service: service, journal: journal{kv}, results: results{s.bus.JetStream(), stream}, work: t.Context()}
 	tk := &task{ActionRequest: events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`)}, sequence: 7, fingerprint: "f", user: "u1", provider: "fake", storedAt: time.Now()}
 	frozen := &entry{Sequence: 7, Fingerprint: "f", SentAt: time.Now()}
 	if err := w.journal.save(t.Context(), tk, frozen); err != nil {
 		t.Fatal(err)
 	}
-	other, err := w.journal.load(t.Context(), tk)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.recover(t.Context(), tk, other); err != nil {
+	tk.redelivered = true
+	if err := w.settle(t.Context(), tk, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.conclude(t.Context(), tk, tk.result(time.Now(), events.Succeeded)); err != nil {
 		t.Fatal(err)
 	}
-	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))
+	info, err := w.results.stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,6 +302,7 @@ func TestFailuresOfTheCall(t *testing.T) {
 		serve   http.HandlerFunc
 		tripper tripper
 		write   bool
+		reply   string
 		outcome events.Outcome
 		code    events.Code
 		sent    int
@@ -320,7 +313,7 @@ func TestFailuresOfTheCall(t *testing.T) {
 		{name: "read is cut", serve: cut, outcome: events.Failed, code: events.CodeProviderUnavailable, sent: 1},
 		{name: "write gets 502", serve: status(502), write: true, outcome: events.Unknown, code: events.CodeOutcomeUnknown, sent: 1},
 		{name: "write gets 422", serve: status(422), write: true, outcome: events.Failed, code: events.CodeProviderRejected, sent: 1},
-		{name: "write gets 401", serve: status(401), write: true, outcome: events.Failed, code: events.CodeNeedsReauth, sent: 1},
+		{name: "write gets 401", serve: status(401), write: true, reply: "_INBOX.a", outcome: events.Failed, code: events.CodeNeedsReauth, sent: 1},
 		{name: "write gets 429", serve: status(429), write: true, outcome: events.Failed, code: events.CodeRateLimited, sent: 1},
 		{name: "write is not sent", tripper: refused, write: true, outcome: events.Failed, code: events.CodeProviderUnavailable},
 		{name: "read of too much", serve: huge, outcome: events.Failed, code: events.CodeProviderRejected, sent: 1},
@@ -336,7 +329,11 @@ func TestFailuresOfTheCall(t *testing.T) {
 				}
 			})
 			s.start()
-			request := events.ActionRequest{Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), Timeout: 300 * time.Millisecond}
+			request := events.ActionRequest{Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), Timeout: 300 * time.Millisecond, MaxAttempts: 1}
+			request.Reply = tt.reply
+			if tt.code == events.CodeRateLimited {
+				request.Deadline = time.Now().Add(time.Second)
+			}
 			if tt.write {
 				request.Action, request.Params = "things.create", json.RawMessage(`{"title":"a"}`)
 			}

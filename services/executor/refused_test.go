@@ -69,8 +69,8 @@ func TestARefusedCredentialIsRenewedOnce(t *testing.T) {
 			var asked atomic.Int32
 			s := tell(t, tt.serve, func(c *Config) { c.Credentials = renewing{asked: &asked, renew: tt.renew} })
 			s.start()
-			s.request(events.ActionRequest{ID: "read", Action: "things.get", Params: json.RawMessage(`{"id":"1"}`)})
-			s.request(events.ActionRequest{ID: "write", Action: "things.create", Params: json.RawMessage(`{"title":"t"}`)})
+			s.request(events.ActionRequest{ID: "read", Reply: "_INBOX.a", MaxAttempts: 1, Action: "things.get", Params: json.RawMessage(`{"id":"1"}`)})
+			s.request(events.ActionRequest{ID: "write", Reply: "_INBOX.a", MaxAttempts: 1, Action: "things.create", Params: json.RawMessage(`{"title":"t"}`)})
 			for _, r := range s.results(2) {
 				if r.Outcome != tt.outcome || r.Attempts != tt.sent || (r.Error == nil) != (tt.code == "") {
 					t.Errorf("%s: %+v", r.ID, r)

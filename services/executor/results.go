@@ -45,12 +45,5 @@ func (r results) add(ctx context.Context, t *task, msg *nats.Msg) error {
 
 // find returns the result of t, nil when there is none.
 func (r results) find(ctx context.Context, t *task) (*nats.Msg, error) {
-	raw, err := r.stream.GetLastMsgForSubject(ctx, t.resultSubject(""))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("looking for an earlier result: %w", err)
-	}
-	return &nats.Msg{Subject: raw.Subject, Header: raw.Header, Data: raw.Data}, nil
+	return r.last(ctx, t.resultSubject(""))
 }

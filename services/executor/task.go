@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"encoding/json"
 	"strconv"
 	"time"
 
@@ -78,12 +79,28 @@ func (t *task) failed(now time.Time, err *events.Error) *events.Result {
 	return r
 }
 
-// lost is the result of a request that was claimed and whose executor went away
-// before it had the answer.
-func (t *task) lost(now time.Time, claim *entry) *events.Result {
-	t.startedAt = claim.SentAt
-	r := t.result(now, events.Unknown)
-	r.Attempts = 1
-	r.Error = events.Errorf(events.CodeOutcomeUnknown, "the executor stopped after it had begun to send the request and before it had the answer; look at %s before sending it again", t.Provider)
+// over is the result of a request that may have been tried, and failed.
+func (t *task) over(now time.Time, e *entry, err *events.Error) *events.Result {
+	r := t.failed(now, err)
+	r.Attempts = e.Sent
+	return r
+}
+
+// succeeded is the result of a request that was carried out. Data that does not
+// fit is left out.
+func (t *task) succeeded(now time.Time, e *entry, data json.RawMessage) *events.Result {
+	r := t.result(now, events.Succeeded)
+	r.Attempts = e.Sent
+	if len(data) <= maxInline {
+		r.Data = data
+	}
+	return r
+}
+
+// lost is the result of a request that may have been sent, and of which nobody
+// knows what came of it.
+func (t *task) lost(now time.Time, e *entry) *events.Result {
+	r := t.over(now, e, events.Errorf(events.CodeOutcomeUnknown, "the executor stopped after it had begun to send the request and before it had the answer; look at %s before sending it again", t.Provider))
+	r.Outcome, r.Attempts = events.Unknown, max(1, e.Sent)
 	return r
 }

@@ -115,19 +115,14 @@ func TestOrphanedClaimIsSettled(t *testing.T) {
 // Whoever loses the claim must not take the winner for dead.
 func TestOvertakenWaitsForTheOther(t *testing.T) {
 	s := tell(t, nil)
-	kv, err := s.bus.JetStream().KeyValue(t.Context(), bus.BucketJournal)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := s.bus.JetStream().Stream(t.Context(), events.StreamResults)
-	if err != nil {
-		t.Fatal(err)
-	}
 	service, err := New(s.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{Service: service, journal: journal{kv}, results: results{s.bus.JetStream(), stream}, work: t.Context()}
+	w, err := service.worker(t.Context(), t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	tk := &task{ActionRequest: write("r1", "a"), user: "u1", provider: "fake", sequence: 7, fingerprint: "f", storedAt: time.Now()}
 	winner := &entry{Sequence: 7, Fingerprint: "f", SentAt: time.Now()}
 	if err := w.journal.save(t.Context(), tk, winner); err != nil {
@@ -137,7 +132,7 @@ func TestOvertakenWaitsForTheOther(t *testing.T) {
 	if failure != nil {
 		t.Fatal(failure)
 	}
-	err = w.perform(t.Context(), tk, p, mustCredential(t), &entry{Sequence: 7, Fingerprint: "f"})
+	err = w.try(t.Context(), tk, p, mustCredential(t), &entry{Sequence: 7, Fingerprint: "f"})
 	if !errors.Is(err, errLater) {
 		t.Errorf("got %v, want %v", err, errLater)
 	}

@@ -1,0 +1,82 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/providers"
+)
+
+const (
+	lookTimeout = 30 * time.Second
+	maxLookFail = 20 // how often a look may fail before the write stays unknown
+)
+
+// look looks at the provider whether an attempt of t was carried out, and
+// settles t by it: with what is there, with a further look, or, where it is
+// proved that nothing is there, with the next attempt.
+func (w *worker) look(ctx context.Context, t *task, p plan, c providers.Credential, e *entry) error {
+	look, ok := p.action.Look(t.Params, keyOf(t), e.FirstSent)
+	if !ok { // the pack has changed
+		return w.giveUp(ctx, t, e, verdict{do: doUnknown})
+	}
+	found, err := w.search(ctx, t, look, c)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	log := w.Log.Info().Str("request", t.ID).Str("user", t.UserID).Str("provider", t.Provider).Str("action", t.Action).Int("look", e.Looks)
+	if err != nil {
+		log.Str("code", string(asError(err, events.CodeProviderUnavailable).Code)).Msg("look failed")
+		return w.lookAgain(ctx, t, e, err)
+	}
+	log.Bool("found", found.Data != nil).Bool("complete", found.Complete).Msg("looked for what was sent")
+	if found.Data != nil {
+		return w.conclude(ctx, t, t.succeeded(w.Now(), e, found.Data))
+	}
+	if pause, more := look.After(e.Looks + 1); more {
+		e.Looks++
+		return w.wait(ctx, t, e, waitLook, w.Now().Add(pause))
+	}
+	if !found.Complete {
+		return w.giveUp(ctx, t, e, verdict{do: doUnknown})
+	}
+	// It is not there. That is as good as an attempt that was not sent.
+	e.Doubt, e.Looks = false, 0
+	f := finding{class: classNothing, failure: e.Last}
+	f.failure.Code, f.failure.Retryable = events.CodeProviderUnavailable, true
+	return w.follow(ctx, t, p, e, f)
+}
+
+// lookAgain puts a look off that failed for a reason that passes. Without a
+// look nothing is known.
+func (w *worker) lookAgain(ctx context.Context, t *task, e *entry, err error) error {
+	failure := asError(err, events.CodeProviderUnavailable)
+	c := classOf(failure, true, true)
+	if e.Deferrals++; c == classRefused || e.Deferrals > maxLookFail {
+		return w.giveUp(ctx, t, e, verdict{do: doUnknown, gaveUp: "looking whether it was carried out failed"})
+	}
+	pause := doubled(defaultBase, e.Deferrals)
+	var advice *providers.Failure
+	if errors.As(err, &advice) {
+		pause = max(pause, advice.RetryAfter)
+	}
+	return w.wait(ctx, t, e, waitLook, w.Now().Add(pause))
+}
+
+// search makes the read that a look consists of.
+func (w *worker) search(ctx context.Context, t *task, look *providers.Look, c providers.Credential) (providers.Found, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	request, err := look.NewRequest(ctx, w.Providers.BaseURL(t.Provider), c)
+	if err != nil {
+		return providers.Found{}, asError(err, events.CodeInvalidParams)
+	}
+	response, err := w.HTTP.Do(request)
+	if err != nil {
+		return providers.Found{}, asError(err, events.CodeProviderUnavailable)
+	}
+	defer response.Body.Close()
+	return look.Read(response)
+}
