@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 var errNoDeliveryID = errors.New("setting the delivery id: this delivery bears none, its body is what tells it from others: change that")
@@ -21,7 +22,10 @@ func (w *Webhooks) NewDeliveryID(d *Delivery, id string) error {
 		return fmt.Errorf("setting the delivery id: %w", err)
 	}
 	for _, c := range w.DeliveryID {
-		for _, s := range c {
+		if _, ok := c.text(r.get, "/"); !ok && !c.has(sourceItem) && (len(c) > 1 || c[0].kind != sourceHeader) {
+			continue
+		}
+		for _, s := range w.idParts(c) {
 			done, err := r.replace(s, id)
 			if err != nil {
 				return fmt.Errorf("setting the delivery id: %w", err)
@@ -32,6 +36,26 @@ func (w *Webhooks) NewDeliveryID(d *Delivery, id string) error {
 		}
 	}
 	return errNoDeliveryID
+}
+
+// idParts lists the parts of a composed id, those first that say nothing else
+// of the event.
+func (w *Webhooks) idParts(c Compose) []Source {
+	used := map[string]bool{}
+	for _, p := range w.places() {
+		if !strings.HasPrefix(p.path, "webhooks.delivery_id") && !strings.HasPrefix(p.path, "webhooks.subject") && !strings.HasPrefix(p.path, "webhooks.order") {
+			used[p.source.String()] = true
+		}
+	}
+	var first, last []Source
+	for _, s := range slices.Backward(c) {
+		if used[s.String()] {
+			last = append(last, s)
+		} else {
+			first = append(first, s)
+		}
+	}
+	return append(first, last...)
 }
 
 // replace puts a text in the place of a source. It reports false where the

@@ -31,7 +31,7 @@ func (h *Handshake) check(w *Webhooks, path string, r report) {
 	if h.Method != http.MethodPost && h.Signed == "required" {
 		r(path+".signed", "must be none: nobody signs a %s", h.Method)
 	}
-	w.checkKind(path, append(h.When.secrets(), h.Respond.JSON.secrets()...), r)
+	w.checkKind(path, h.When.secrets(), r)
 	h.Respond.check(w, path+".respond", r)
 	if l := h.Learn; l != nil {
 		l.Kind = cmp.Or(l.Kind, w.Secrets[0].Name)

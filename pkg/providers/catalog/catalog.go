@@ -10,5 +10,5 @@ import "embed"
 
 // FS has one folder per provider.
 //
-//go:embed github slack
+//go:embed */provider.yaml */fixtures
 var FS embed.FS

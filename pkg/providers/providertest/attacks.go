@@ -45,6 +45,11 @@ func attacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
 	if v.Timestamp != nil {
 		all = append(all, a.times()...)
 	}
+	if v.Scheme == "jwt" {
+		all = append(all, a.tokens()...)
+	}
+	all = append(all, a.parts()...)
+	all = append(all, a.remote()...)
 	for _, one := range all {
 		d, check := signedDelivery(t, f), f.Check()
 		one.change(d, &check)
@@ -239,6 +244,24 @@ func handshakeAttacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFi
 	if reply, ok := pack.Webhooks.UnsignedHandshake(d, check); ok {
 		t.Errorf("with another method it is answered %+v", reply)
 	}
+	for _, s := range pack.Webhooks.Echoes(signedDelivery(t, f), check) {
+		for _, text := range []string{"<script>", "a\"b", `{"a":1}`, "v0:1:{}", "a\nb", strings.Repeat("x", 257), "é", "\x00"} {
+			d := signedDelivery(t, f)
+			if err := pack.Webhooks.Put(d, s, text); err != nil {
+				t.Fatal(err)
+			}
+			if reply, ok := pack.Webhooks.UnsignedHandshake(d, check); ok {
+				t.Errorf("%q at %s is answered %q", clip(text), s, reply.Body)
+			}
+		}
+	}
+	check.Secrets = pack.Webhooks.NewSigner(nil, providers.NewSecret([]byte("another-seed"))).Secrets()
+	if slices.ContainsFunc(pack.Webhooks.SecretKinds(), func(k providers.SecretKind) bool { return k.Example != "" }) {
+		return // an example is the same for everybody
+	}
+	if reply, ok := pack.Webhooks.UnsignedHandshake(signedDelivery(t, f), check); ok && pack.Webhooks.GuardsHandshake(signedDelivery(t, f), f.Check()) {
+		t.Errorf("with other secrets it is answered %+v", reply)
+	}
 	if f.Pending {
 		d, check := signedDelivery(t, f), f.Check()
 		check.Pending = false
@@ -247,3 +270,5 @@ func handshakeAttacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFi
 		}
 	}
 }
+
+func clip(text string) string { return text[:min(len(text), 40)] }
