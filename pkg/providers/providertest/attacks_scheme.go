@@ -26,8 +26,10 @@ func (a *target) parts() []attack {
 			attack{"another address of the endpoint", func(_ *providers.Delivery, c *providers.Check) {
 				c.URL = strings.Replace(c.URL, "://", "://other.", 1)
 			}, mismatch},
-			attack{"an address that is not known", func(_ *providers.Delivery, c *providers.Check) { c.URL = "" },
-				[]string{providers.ReasonNoURL, providers.ReasonMismatch}})
+			attack{
+				"an address that is not known", func(_ *providers.Delivery, c *providers.Check) { c.URL = "" },
+				[]string{providers.ReasonNoURL, providers.ReasonMismatch},
+			})
 	}
 	if a.verifier.BindsMethod() {
 		all = append(all, attack{"another method", func(d *providers.Delivery, _ *providers.Check) { d.Method = "PUT" }, mismatch})
@@ -40,8 +42,10 @@ func (a *target) parts() []attack {
 		if name := headerName(s); name != "" {
 			all = append(all,
 				attack{"no " + s.String(), func(d *providers.Delivery, _ *providers.Check) { d.Header.Del(name) }, missing},
-				attack{"two of " + s.String(), func(d *providers.Delivery, _ *providers.Check) { d.Header.Add(name, d.Header.Get(name)) },
-					[]string{providers.ReasonDuplicateHeader, providers.ReasonMismatch}})
+				attack{
+					"two of " + s.String(), func(d *providers.Delivery, _ *providers.Check) { d.Header.Add(name, d.Header.Get(name)) },
+					[]string{providers.ReasonDuplicateHeader, providers.ReasonMismatch},
+				})
 		}
 		if name, ok := strings.CutPrefix(s.String(), "query:"); ok {
 			all = append(all, attack{"two of " + s.String(), func(d *providers.Delivery, _ *providers.Check) {
