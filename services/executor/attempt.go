@@ -19,6 +19,7 @@ import (
 type finding struct {
 	class       class
 	data        json.RawMessage
+	reading     reading       // of a read that succeeded: what is known beside the data
 	failure     *events.Error // nil: it succeeded
 	retryAfter  time.Duration
 	sent        int  // how often it may have reached the provider
@@ -58,21 +59,32 @@ func (a *attempt) run(ctx context.Context) finding {
 	started := a.Now()
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
+	if a.plan.action.Effect == providers.EffectRead {
+		r, err := a.read(a.traced(ctx))
+		f := a.finding(r.data, a.failure(ctx, err), err)
+		f.reading = r
+		return a.report(r.status, started, f)
+	}
+	defer a.outdate(ctx)
 	request, err := a.plan.action.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.task.Params, a.credential, keyOf(a.task))
 	if err != nil {
 		return a.report(0, started, a.finding(nil, asError(err, events.CodeInternal), nil))
 	}
-	response, err := a.HTTP.Do(request)
+	response, err := a.do(request)
 	if err != nil {
 		return a.report(0, started, a.finding(nil, a.interrupted(ctx, err), err))
 	}
 	defer response.Body.Close()
 	data, err := a.plan.action.Read(response)
-	var refused *events.Error
-	if err != nil && !errors.As(err, &refused) {
-		refused = a.interrupted(ctx, err)
+	return a.report(response.StatusCode, started, a.finding(data, a.failure(ctx, err), err))
+}
+
+// failure is why a call came to nothing; nil if it did not.
+func (a *attempt) failure(ctx context.Context, err error) *events.Error {
+	if err == nil {
+		return nil
 	}
-	return a.report(response.StatusCode, started, a.finding(data, refused, err))
+	return a.interrupted(ctx, err)
 }
 
 // traced notes whether the request was sent.

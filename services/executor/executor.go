@@ -18,6 +18,7 @@ import (
 	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/executor/answers"
 )
 
 // Credentials finds the connection that a request means and opens its
@@ -60,6 +61,9 @@ type Service struct {
 	requests atomic.Pointer[bus.Worker] // nil before Run
 	reached  func(point) error          // of tests; nil otherwise
 	luck     func() float64             // in [0,1)
+	answers  answers.Store
+	flights  answers.Flights
+	turn     func(ctx context.Context, t *task, page int) error // waits before each page after the first; nil: does not
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -92,7 +96,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 30 * time.Second
 	}
-	return &Service{Config: cfg, luck: rand.Float64}, nil
+	return &Service{Config: cfg, luck: rand.Float64, answers: answers.NewMemory(cacheBytes, cfg.Now)}, nil
 }
 
 // Run executes requests until ctx ends and the work in hand is done. It returns

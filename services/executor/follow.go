@@ -18,7 +18,9 @@ func (w *worker) follow(ctx context.Context, t *task, p plan, e *entry, f findin
 	}
 	switch v.do {
 	case doSucceed:
-		return w.conclude(ctx, t, t.succeeded(w.Now(), e, f.data))
+		r := t.succeeded(w.Now(), e, f.data)
+		f.reading.note(r)
+		return w.conclude(ctx, t, r)
 	case doRetry:
 		return w.wait(ctx, t, e, waitRetry, v.at)
 	case doPutOff:

@@ -56,6 +56,9 @@ func (w *worker) plan(t *task, invalid *events.Error) (plan, *events.Error) {
 	if err := action.Validate(t.Params); err != nil {
 		return plan{}, asError(err, events.CodeInvalidParams)
 	}
+	if failure := checkPages(t, action); failure != nil {
+		return plan{}, failure
+	}
 	if t.NotBefore.After(w.Now().Add(maxAhead)) {
 		return plan{}, events.Errorf(events.CodeInvalidParams, "header %s: more than a year ahead", events.HeaderNotBefore)
 	}
