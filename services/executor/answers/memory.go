@@ -106,9 +106,6 @@ func (m *Memory) Stamp(_ context.Context, marks []string) error {
 	return nil
 }
 
-// Shared implements [Store].
-func (m *Memory) Shared() bool { return false }
-
 func (m *Memory) remove(element *list.Element) {
 	e := m.recent.Remove(element).(*entry) //nolint:forcetypeassert // recent holds nothing else
 	delete(m.byKey, e.key)

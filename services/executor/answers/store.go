@@ -16,8 +16,6 @@ type Store interface {
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
 	// Stamp has each mark differ from what stood there ever before.
 	Stamp(ctx context.Context, marks []string) error
-	// Shared reports whether others than this process can read what is kept.
-	Shared() bool
 }
 
 // MaxTTL is the longest that a value is kept. A stamp stays longer: when it is
