@@ -70,7 +70,7 @@ func (a *attempt) run(ctx context.Context) finding {
 	if err != nil {
 		return a.report(0, started, a.finding(nil, asError(err, events.CodeInternal), nil))
 	}
-	response, err := a.do(request)
+	response, err := a.do(a.task.Provider, request)
 	if err != nil {
 		return a.report(0, started, a.finding(nil, a.interrupted(ctx, err), err))
 	}

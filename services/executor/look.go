@@ -73,7 +73,7 @@ func (w *worker) search(ctx context.Context, t *task, look *providers.Look, c pr
 	if err != nil {
 		return providers.Found{}, asError(err, events.CodeInvalidParams)
 	}
-	response, err := w.HTTP.Do(request)
+	response, err := w.do(t.Provider, request)
 	if err != nil {
 		return providers.Found{}, asError(err, events.CodeProviderUnavailable)
 	}

@@ -75,7 +75,7 @@ func (w *walk) follow(ctx context.Context, next *providers.Next) (*providers.Nex
 // page reads one page, and takes it in if there is room for it. It returns what
 // leads on.
 func (w *walk) page(req *http.Request, params json.RawMessage) (*providers.Next, error) {
-	resp, err := w.do(req)
+	resp, err := w.do(w.task.Provider, req)
 	if err != nil {
 		return nil, err
 	}
@@ -146,9 +146,9 @@ func checkPages(t *task, action *providers.Action) *events.Error {
 }
 
 // do sends one request, to where the provider's requests may go.
-func (a *attempt) do(req *http.Request) (*http.Response, error) {
-	if !a.Providers.MayCall(a.task.Provider, req.URL) {
-		return nil, events.Errorf(events.CodeProviderRejected, "the request leads to a host that is none of %s; its pack may list it in http.allow_hosts", a.task.Provider)
+func (w *worker) do(provider string, req *http.Request) (*http.Response, error) {
+	if !w.Providers.MayCall(provider, req.URL) {
+		return nil, events.Errorf(events.CodeProviderRejected, "the request leads to a host that is none of %s; its pack may list it in http.allow_hosts", provider)
 	}
-	return a.HTTP.Do(req)
+	return w.HTTP.Do(req)
 }

@@ -2,7 +2,9 @@ package executor
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -181,6 +183,36 @@ func TestPagesAreSentByThemselves(t *testing.T) {
 	r, err := events.ParseResult(msg.Data)
 	if err != nil || r.Outcome != events.Succeeded || r.Pages != 5 || !r.More || string(r.Next) != `{"cursor":"6"}` || len(r.Data) != 0 {
 		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// Each page after the first waits for its turn; without one the read fails.
+func TestPagesTakeTurns(t *testing.T) {
+	s := tell(t, (&book{}).ServeHTTP, shelf(t))
+	service, err := New(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var turns []int
+	service.turn = func(_ context.Context, _ *task, page int) error {
+		if turns = append(turns, page); page == 4 {
+			return events.Errorf(events.CodeRateLimited, "no slot")
+		}
+		return nil
+	}
+	pack, _ := s.cfg.Providers.Pack("fake")
+	action, _ := pack.Action("cursor.list")
+	a := attempt{
+		worker: &worker{Service: service}, credential: mustCredential(t), plan: plan{pack, action},
+		task: &task{ActionRequest: events.ActionRequest{Provider: "fake", Params: json.RawMessage(`{}`), MaxPages: 3}},
+	}
+	if r, err := a.ask(t.Context(), ""); err != nil || r.pages != 3 || fmt.Sprint(turns) != "[2 3]" {
+		t.Errorf("%d pages after the turns %v, %v", r.pages, turns, err)
+	}
+	a.task.MaxPages = 7
+	var limited *events.Error
+	if _, err := a.ask(t.Context(), ""); !errors.As(err, &limited) || limited.Code != events.CodeRateLimited {
+		t.Errorf("got %v", err)
 	}
 }
 
