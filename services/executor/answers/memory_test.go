@@ -107,12 +107,12 @@ func TestMemoryIsBoundedAndHonest(t *testing.T) {
 				_ = s.Put(context.Background(), key, make([]byte, rapid.IntRange(0, room).Draw(t, "size")), time.Hour)
 			}
 			_, stamps, _ := s.Get(context.Background(), key, []string{key})
-			id := fmt.Sprint(key, model[key])
+			id := fmt.Sprintf("%q %d", key, model[key])
 			if before, ok := was[id]; ok && before != stamps[0] {
 				t.Fatalf("the stamp of %q changed by itself", key)
 			}
 			was[id] = stamps[0]
-			if model[key] > 0 && was[fmt.Sprint(key, model[key]-1)] == stamps[0] {
+			if model[key] > 0 && was[fmt.Sprintf("%q %d", key, model[key]-1)] == stamps[0] {
 				t.Fatalf("the stamp of %q is the one of before", key)
 			}
 		}
