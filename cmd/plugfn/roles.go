@@ -69,12 +69,13 @@ func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) 
 	if err != nil {
 		return nil, err
 	}
+	caller := ingress.NewCaller(p.registry, p.outbound(outbound.Config{}))
 	s, err := ingress.New(ingress.Config{
 		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
 		GroupCommit: b.Durability() == bus.Single, PublicURL: p.publicURL(),
 		Keys:   ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})}),
-		Caller: ingress.NewCaller(p.registry, p.outbound(outbound.Config{})),
+		Caller: caller, Confirm: caller.Confirm,
 	})
 	return &receiving{s, secrets, endpoints}, err
 }

@@ -34,6 +34,25 @@ func NewCaller(registry *providers.Registry, client *http.Client) *Caller {
 	return &Caller{registry: registry, http: &once, places: make(chan struct{}, maxCallsAtOnce)}
 }
 
+// Confirm gets the address that a provider wants to be called.
+func (c *Caller) Confirm(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return errors.New("confirming an endpoint: not an address") // err would show it, and it is a secret
+	}
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return errors.New("confirming an endpoint: the provider cannot be reached")
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("confirming an endpoint: answered %d", answer.StatusCode)
+	}
+	return nil
+}
+
 // Call sends c to the provider and returns its answer.
 func (c *Caller) Call(ctx context.Context, call providers.Call) (providers.CallAnswer, error) {
 	select {

@@ -19,15 +19,15 @@
 //	401  the signature is missing, wrong or stale, or there is no such endpoint, or
 //	     it is paused; no more is said
 //	404  no such provider
-//	405  not a POST
+//	405  a method that the pack does not take: deliveries are POST, handshakes may be GET or HEAD
 //	413  the body is larger than the pack allows
 //	415  a content type or encoding that the pack does not read
 //	503  with Retry-After: too much work in hand, the bus does not store, or it is
-//	     not known yet whether there is a secret that the signature is of
+//	     not known yet whether there is a secret or a key that the signature is of
 //
 // 2xx is never said before the bus has acknowledged. A genuine body that cannot
 // be read is kept as a dead letter and answered 200, since sending it again
-// would not help. On the path there is no I/O but the publish: packs and secrets
+// would not help. On the path there is no I/O but the publish, and fetching keys that are not kept (see [Keys]): packs and secrets
 // are in memory, also those that are stored (see [Secrets]), and the index of
 // accounts is fed by a watch.
 //

@@ -25,7 +25,10 @@ type Config struct {
 	Endpoints Endpoints           // nil: there are none of single connections
 	Keys      providers.KeySource // nil: what signers publish cannot be fetched
 	Caller    providers.Caller    // nil: providers cannot be asked
-	Log       zerolog.Logger
+	// Confirm calls the address with which a provider wants an endpoint to be
+	// confirmed; a pack says on which hosts that may be. nil: nobody does.
+	Confirm func(ctx context.Context, url string) error
+	Log     zerolog.Logger
 
 	PublicURL   string           // where providers reach this service; "": not known, and what signs it is not accepted
 	Now         func() time.Time // nil: time.Now

@@ -58,10 +58,19 @@ type answer struct {
 	published       int
 }
 
-// shake is the answer to a handshake.
-func shake(reply *providers.HandshakeReply) answer {
-	if !reply.Learn.IsZero() || reply.Confirm != "" {
-		return refuse(http.StatusServiceUnavailable, "a handshake that is not supported here")
+// shake is the answer to a handshake, once what it asks for is done.
+func (s *Service) shake(ctx context.Context, rt *route, reply *providers.HandshakeReply) answer {
+	if !reply.Learn.IsZero() {
+		return refuse(http.StatusServiceUnavailable, "a secret that nobody keeps")
+	}
+	if reply.Confirm != "" {
+		if s.Confirm == nil {
+			return refuse(http.StatusServiceUnavailable, "nobody confirms endpoints")
+		}
+		if err := s.Confirm(ctx, reply.Confirm); err != nil {
+			rt.log(s.Log.Error()).Err(err).Msg("endpoint not confirmed")
+			return refuse(http.StatusServiceUnavailable, "not confirmed")
+		}
 	}
 	return answer{status: reply.Status, body: reply.Body, contentType: reply.ContentType, headers: reply.Headers, event: "handshake"}
 }
@@ -147,7 +156,7 @@ func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxB
 func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) answer {
 	c, all := s.check(rt)
 	if reply, ok := rt.pack.Webhooks.UnsignedHandshake(d, c); ok && (rt.isApp || rt.found) {
-		return shake(reply)
+		return s.shake(ctx, rt, reply)
 	}
 	if d.Method != http.MethodPost {
 		return refuse(http.StatusUnauthorized, "no handshake")
@@ -171,7 +180,7 @@ func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) 
 		return s.keep(ctx, rt, d, err)
 	}
 	if reply, ok := reading.Handshake(c, verdict); ok {
-		return shake(reply)
+		return s.shake(ctx, rt, reply)
 	}
 	found, err := reading.Events()
 	if err != nil {

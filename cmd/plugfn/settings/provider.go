@@ -41,6 +41,7 @@ func (s *Settings) App(name string) providers.App {
 	if key := get("private_key"); key != "" {
 		app.PrivateKey = providers.NewSecret([]byte(key))
 	}
+	app.AllowUnsigned = get("allow_unsigned") == "true" // anything else is no consent
 	for line := range strings.Lines(get("webhook_secret")) {
 		if line = strings.TrimSpace(line); line != "" {
 			app.WebhookSecrets = append(app.WebhookSecrets, providers.NewSecret([]byte(line)))

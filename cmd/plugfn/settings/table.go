@@ -169,6 +169,7 @@ func ProviderTable() []ProviderVariable {
 		{Suffix: "AUTH_BASE_URL", Key: "auth_base_url", Help: "where its authorization pages and tokens are instead of the provider's own host"},
 		{Suffix: "BASE_URL", Key: "base_url", Help: "API to call instead of the provider's own"},
 		{Suffix: "WEBHOOK_SECRET", Key: "webhook_secret", Secret: true, Help: "secret of its deliveries; several, one on each line (in the file also as a list), while a new one takes over"},
+		{Suffix: "ALLOW_UNSIGNED", Key: "allow_unsigned", Help: "true takes deliveries of a provider that signs none: anybody can send them"},
 		{Suffix: "CLIENT_ID", Key: "client_id", Help: "id of your OAuth client there"},
 		{Suffix: "CLIENT_SECRET", Key: "client_secret", Secret: true, Help: "secret of your OAuth client there"},
 		{Suffix: "PRIVATE_KEY", Key: "private_key", Secret: true, Help: "private key of your app there in PEM, such as that of a GitHub App"},
