@@ -173,7 +173,8 @@ func TestKilledServerGivesEachRequestOneResult(t *testing.T) {
 	for i := range requests {
 		r := events.ActionRequest{
 			ID: fmt.Sprint("r", i), UserID: "u1", Provider: "slack", Action: "chat.postMessage",
-			Params: fmt.Appendf(nil, `{"channel":"C0DEMO0001","text":"t%d"}`, i),
+			// To a person: such a message cannot be found again, so its outcome stays unknown.
+			Params: fmt.Appendf(nil, `{"channel":"U0DEMO0001","text":"t%d"}`, i),
 		}
 		if _, err := js.PublishMsg(t.Context(), r.Msg(r.Subject())); err != nil {
 			t.Fatal(err)
