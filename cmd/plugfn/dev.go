@@ -99,7 +99,9 @@ func (d *dev) secure(p *process) error {
 		if err != nil {
 			return fmt.Errorf("making the webhook secret of %s: %w", name, err)
 		}
-		app.WebhookSecrets = pack.Webhooks.NewSigner(nil, secret).Secrets()
+		signer := pack.Webhooks.NewSigner(nil, secret)
+		app.WebhookSecrets = signer.Secrets()
+		p.signers = append(p.signers, signer)
 		d.apps[name] = app
 	}
 	return nil

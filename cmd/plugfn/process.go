@@ -18,6 +18,7 @@ import (
 
 // process is what all services of one process share.
 type process struct {
+	signers  []*providers.Signer // of example deliveries, in plugfn dev only
 	settings *settings.Settings
 	log      zerolog.Logger
 	packs    map[string]*providers.Pack

@@ -74,7 +74,7 @@ func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) 
 		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
 		GroupCommit: b.Durability() == bus.Single, PublicURL: p.publicURL(),
-		Keys:   ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})}),
+		Keys:   &exampleKeys{p.signers, ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})})},
 		Caller: caller, Confirm: caller.Confirm,
 	})
 	return &receiving{s, secrets, endpoints}, err
