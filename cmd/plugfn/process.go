@@ -123,7 +123,7 @@ func (p *process) apps() (map[string]providers.App, error) {
 
 // loadPacks reads the built-in packs and those in dir, "" for none.
 func loadPacks(dir string) (map[string]*providers.Pack, error) {
-	packs, err := providers.LoadAll(catalog.FS)
+	packs, err := providers.LoadTested(catalog.FS)
 	if err != nil {
 		return nil, fmt.Errorf("loading the built-in packs: %w", err)
 	}

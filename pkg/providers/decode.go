@@ -28,6 +28,10 @@ func (d *document) value(node *yaml.Node, into reflect.Value, path string) {
 		d.fail(node.Line, path, "is empty: give it a value or leave the key out")
 		return
 	}
+	if s, ok := into.Addr().Interface().(*Schema); ok && d.tested {
+		d.failWith(node, path, s.parse(node))
+		return
+	}
 	if u, ok := into.Addr().Interface().(yaml.Unmarshaler); ok {
 		d.failWith(node, path, u.UnmarshalYAML(node))
 		return

@@ -62,6 +62,7 @@ func scalarText(node *yaml.Node) (string, error) {
 // document is one YAML file while it is read.
 type document struct {
 	file     string
+	tested   bool           // mistakes that a test finds need not be looked for
 	lines    map[string]int // :: field path → line
 	problems []problem
 }
@@ -74,18 +75,23 @@ type problem struct {
 // readYAML decodes data into a struct. The problems are in the document: the
 // caller adds those of its checks with report and then asks for err.
 func readYAML(file string, data []byte, into any) *document {
-	d := &document{file: file, lines: map[string]int{}}
+	d := &document{file: file}
+	d.read(data, into)
+	return d
+}
+
+func (d *document) read(data []byte, into any) {
+	d.lines = map[string]int{}
 	var root yaml.Node
 	dec := yaml.NewDecoder(strings.NewReader(string(data)))
 	if err := dec.Decode(&root); err != nil {
 		d.syntax(err)
-		return d
+		return
 	}
 	if err := dec.Decode(new(yaml.Node)); err == nil {
 		d.fail(1, "", "holds more than one document")
 	}
 	d.value(root.Content[0], reflect.ValueOf(into).Elem(), "")
-	return d
 }
 
 // decodePart decodes a node into a struct, for a type that reads itself.

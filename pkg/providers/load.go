@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -16,7 +19,11 @@ const (
 
 // Load reads the pack in the folder name of fsys. All its problems are one
 // error, each with file, line and field.
-func Load(fsys fs.FS, name string) (*Pack, error) {
+func Load(fsys fs.FS, name string) (*Pack, error) { return load(fsys, name, false) }
+
+// load reads a pack. The schemas of a tested one are compiled when they are
+// first used.
+func load(fsys fs.FS, name string, tested bool) (*Pack, error) {
 	dir, err := fs.Sub(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("opening pack %s: %w", name, err)
@@ -26,7 +33,8 @@ func Load(fsys fs.FS, name string) (*Pack, error) {
 		return nil, fmt.Errorf("reading pack %s: %w", name, err)
 	}
 	p := &Pack{dir: dir, document: data}
-	d := readYAML(path.Join(name, packFile), data, p)
+	d := &document{file: path.Join(name, packFile), tested: tested}
+	d.read(data, p)
 	p.link()
 	p.check(name, d.report)
 	if err := d.err(); err != nil {
@@ -37,26 +45,37 @@ func Load(fsys fs.FS, name string) (*Pack, error) {
 
 // LoadAll reads every pack of fsys: each top folder that has a provider.yaml.
 // The problems of all of them are one error.
-func LoadAll(fsys fs.FS) (map[string]*Pack, error) {
+func LoadAll(fsys fs.FS) (map[string]*Pack, error) { return loadAll(fsys, false) }
+
+// LoadTested is LoadAll for packs that a test has read with LoadAll: it spares
+// the time to look for mistakes in their schemas.
+func LoadTested(fsys fs.FS) (map[string]*Pack, error) { return loadAll(fsys, true) }
+
+func loadAll(fsys fs.FS, tested bool) (map[string]*Pack, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		return nil, fmt.Errorf("listing packs: %w", err)
 	}
-	packs := map[string]*Pack{}
-	var problems []error
-	for _, e := range entries {
-		if _, err := fs.Stat(fsys, path.Join(e.Name(), packFile)); err != nil {
-			continue
+	all, problems := make([]*Pack, len(entries)), make([]error, len(entries))
+	var readers errgroup.Group
+	readers.SetLimit(runtime.GOMAXPROCS(0))
+	for i, e := range entries {
+		if _, err := fs.Stat(fsys, path.Join(e.Name(), packFile)); err == nil {
+			readers.Go(func() error {
+				all[i], problems[i] = load(fsys, e.Name(), tested)
+				return nil
+			})
 		}
-		p, err := Load(fsys, e.Name())
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		packs[p.Name] = p
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+	_ = readers.Wait() // all problems are in problems
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	packs := map[string]*Pack{}
+	for _, p := range all {
+		if p != nil {
+			packs[p.Name] = p
+		}
 	}
 	return packs, nil
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
@@ -16,30 +17,47 @@ import (
 // itself, formats are asserted, and a keyword that the draft does not know is
 // an error when it is loaded.
 type Schema struct {
-	raw      json.RawMessage
-	root     map[string]any
-	compiled *jsonschema.Schema
+	raw  json.RawMessage
+	root map[string]any
+
+	once     sync.Once
+	compiled *jsonschema.Schema // nil before once, or when it is broken
+	broken   error
 }
 
 const schemaURL = "plugfn:///schema"
 
-// UnmarshalYAML compiles the schema.
+// UnmarshalYAML reads and compiles the schema.
 func (s *Schema) UnmarshalYAML(node *yaml.Node) error {
+	if err := s.parse(node); err != nil {
+		return err
+	}
+	if err := errors.Join(checkKeywords(node, "", 0)...); err != nil {
+		return err
+	}
+	if s.compile(); s.broken != nil {
+		return atLine(node, "%w", s.broken)
+	}
+	return nil
+}
+
+// parse reads a schema that is known to be right. It is compiled when it is
+// first used.
+func (s *Schema) parse(node *yaml.Node) error {
 	v, err := jsonValue(node, 0)
 	if err != nil {
 		return err
 	}
 	s.root, _ = v.(map[string]any)
-	if err := errors.Join(checkKeywords(node, "", 0)...); err != nil {
-		return err
-	}
 	if s.raw, err = encodeJSON(v); err != nil {
 		return atLine(node, "%w", err)
 	}
-	if s.compiled, err = compileSchema(v); err != nil {
-		return atLine(node, "%w", err)
-	}
 	return nil
+}
+
+// compile makes compiled or broken, once.
+func (s *Schema) compile() {
+	s.once.Do(func() { s.compiled, s.broken = compileSchema(s.root) })
 }
 
 func compileSchema(v any) (*jsonschema.Schema, error) {
@@ -79,6 +97,9 @@ func (s *Schema) Check(data json.RawMessage) error {
 }
 
 func (s *Schema) problems(v any) []string {
+	if s.compile(); s.broken != nil {
+		return []string{"/: cannot be checked"}
+	}
 	err := s.compiled.Validate(v)
 	if err == nil {
 		return nil
