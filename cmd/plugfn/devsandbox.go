@@ -14,10 +14,13 @@ import (
 )
 
 // playProviders starts the sandbox and has the providers' base URLs point at
-// it, but for those that the operator set. stop ends it and waits for it.
+// it, but for those that the operator set and those that nobody calls. stop ends
+// it and waits for it.
 func (d *dev) playProviders(ctx context.Context, p *process) (stop func() error, err error) {
 	played := maps.Clone(p.packs)
-	maps.DeleteFunc(played, func(name string, _ *providers.Pack) bool { return d.apps[name].BaseURL != "" })
+	maps.DeleteFunc(played, func(name string, pack *providers.Pack) bool {
+		return d.apps[name].BaseURL != "" || len(pack.Actions) == 0 && len(pack.Auth) == 0
+	})
 	if len(played) == 0 {
 		return func() error { return nil }, nil
 	}
