@@ -45,9 +45,17 @@ func (d *dev) parts() [][3]string {
 		{"scheduler", "delayed requests", "kept and fired by NATS"},
 	}
 	if len(d.sandboxed) > 0 {
-		parts = append(parts, [3]string{"sandbox", strings.Join(d.sandboxed, ", "), "no accounts needed (--no-sandbox to switch off)"})
+		parts = append(parts, [3]string{"sandbox", someOf(d.sandboxed, 6), "no accounts needed (--no-sandbox to switch off)"})
 	}
 	return parts
+}
+
+// someOf lists the first few of names.
+func someOf(names []string, few int) string {
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few-1], ", "), len(names)-few+1)
 }
 
 func (d *dev) actions() (n int) {

@@ -42,6 +42,8 @@ type providerView struct {
 	Docs     string       `json:"docs,omitempty"`
 	Actions  []actionView `json:"actions"`
 	Triggers []nameView   `json:"triggers"`
+
+	Webhooks *webhooksView `json:"webhooks,omitempty"`
 }
 
 type nameView struct {
@@ -60,7 +62,7 @@ type actionView struct {
 func viewOf(pack *providers.Pack) providerView {
 	v := providerView{
 		Name: pack.Name, Title: pack.Display.Name, Version: pack.Version, Docs: pack.Display.Docs,
-		Actions: []actionView{}, Triggers: []nameView{},
+		Actions: []actionView{}, Triggers: []nameView{}, Webhooks: viewOfWebhooks(pack.Webhooks),
 	}
 	for _, name := range names(pack.Actions) {
 		v.Actions = append(v.Actions, viewOfAction(pack.Actions[name]))
@@ -127,19 +129,25 @@ plugfn provider show github --action issues.create`,
 }
 
 func showPack(p *printer, v providerView) error {
-	err := p.object(v, v.Name, []field{{"name", v.Name}, {"title", v.Title}, {"version", v.Version}, {"docs", v.Docs}})
+	about := []field{{"name", v.Name}, {"title", v.Title}, {"version", v.Version}, {"docs", v.Docs}}
+	if v.Webhooks != nil {
+		about = append(about, v.Webhooks.fields()...)
+	}
+	err := p.object(v, v.Name, about)
 	if err != nil || p.form != "" && p.form != formTable && p.form != formWide {
 		return err
 	}
-	rows := [][]string{nil, {"ACTION", "EFFECT", "SUMMARY"}}
-	for _, a := range v.Actions {
-		rows = append(rows, []string{a.Name, effectOf(a.Effect), a.Summary})
+	if len(v.Actions) > 0 {
+		rows := [][]string{nil, {"ACTION", "EFFECT", "SUMMARY"}}
+		for _, a := range v.Actions {
+			rows = append(rows, []string{a.Name, effectOf(a.Effect), a.Summary})
+		}
+		rows = append(rows, nil)
+		if err := p.line(strings.TrimRight(align(rows), "\n")); err != nil {
+			return err
+		}
 	}
-	rows = append(rows, nil)
-	if err := p.line(strings.TrimRight(align(rows), "\n")); err != nil {
-		return err
-	}
-	rows = [][]string{nil, {"EVENT", "SUMMARY"}}
+	rows := [][]string{nil, {"EVENT", "SUMMARY"}}
 	for _, t := range v.Triggers {
 		rows = append(rows, []string{t.Name, t.Summary})
 	}
