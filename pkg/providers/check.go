@@ -17,6 +17,7 @@ var (
 	idName     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
 	semver     = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$`)
 	prefixName = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*$`)
+	eventName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*$`)
 	dottedName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$`)
 )
 
@@ -79,7 +80,9 @@ func (p *Pack) checkEvents(r report) {
 		r("triggers", "needs webhooks")
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Triggers)) {
-		checkName("triggers."+name, name, r)
+		if !eventName.MatchString(name) || len(name) > maxName {
+			r("triggers."+name, "must be names of letters, digits, _ and -, joined by dots, at most %d bytes", maxName)
+		}
 		checkLink("triggers."+name+".docs", p.Triggers[name].Docs, r)
 	}
 }
@@ -176,7 +179,7 @@ func checkLink(path, link string, r report) {
 	}
 }
 
-// checkName judges the dotted name of an action or an event.
+// checkName judges the dotted name of an action.
 func checkName(path, name string, r report) {
 	if !dottedName.MatchString(name) || len(name) > maxName {
 		r(path, "must be names of letters, digits and _, joined by dots, at most %d bytes", maxName)

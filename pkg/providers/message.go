@@ -146,7 +146,7 @@ func (m Message) coversBody() bool {
 // covers tells whether the text of a source decides m.
 func (m Message) covers(s Source) bool {
 	switch s.kind {
-	case sourceJSON, sourceForm, sourcePresent, sourceItem, sourceOuter, sourceHash:
+	case sourceJSON, sourceHost, sourceForm, sourcePresent, sourceItem, sourceOuter, sourceHash:
 		return m.coversBody() || m.hasSource(s)
 	case sourceQuery:
 		return m.hasSource(s) || m.has(partURL, "requested", "requested_with_port")

@@ -86,7 +86,8 @@ func (r *Reading) Event() (Normalized, error) {
 func (r *Reading) event(index int) (Normalized, error) {
 	w := r.webhooks
 	name, ok := r.compose(w.Event, ".", maxValue)
-	if !ok {
+	name = w.EventNames.apply(name)
+	if !ok || name == "" {
 		return Normalized{}, unparsable(errors.New("without an event name"))
 	}
 	n := Normalized{
@@ -104,6 +105,15 @@ func (r *Reading) event(index int) (Normalized, error) {
 	key, _ := r.first(w.Order)
 	n.PartitionKey = shorten(key)
 	return n, nil
+}
+
+// apply makes a name of PlugFn of a provider's.
+func (n EventNames) apply(name string) string {
+	name = strings.TrimPrefix(name, n.Without)
+	for _, c := range n.Dots {
+		name = strings.ReplaceAll(name, string(c), ".")
+	}
+	return name
 }
 
 // id is the id of the event: the sender's, and for an item of a batch that has

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -162,10 +163,13 @@ func (r *Reading) get(s Source) (string, bool) {
 	case sourceHeader:
 		text = r.delivery.Header.Get(s.name)
 		ok = len(text) <= maxValue
-	case sourceJSON:
+	case sourceJSON, sourceHost:
 		slot, known := r.webhooks.pointers.slots[s.name]
 		if known && r.doc != nil {
 			text, ok = r.spans[slot].text(r.doc)
+		}
+		if s.kind == sourceHost && ok {
+			text, ok = hostIn(text)
 		}
 	case sourceForm:
 		text, ok = r.form.text(s.name, maxValue)
@@ -184,6 +188,16 @@ func (r *Reading) get(s Source) (string, bool) {
 		text, ok = hashOf(r.delivery.Body), true
 	}
 	return text, ok && text != ""
+}
+
+// hostIn returns the host name of an absolute URL, in lower case.
+func hostIn(text string) (string, bool) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", false
+	}
+	host := strings.ToLower(u.Hostname())
+	return host, host != ""
 }
 
 // first returns the text of the first source that is present.

@@ -14,6 +14,7 @@ import (
 //
 //	header:NAME         the first value of a header
 //	json:/a/b           what a JSON pointer (RFC 6901) leads to: a string, a number, true or false
+//	host:/a/b           the host name of the URL that json:/a/b is
 //	form:NAME           a field of a form
 //	query:NAME          a parameter of the URL
 //	text:LITERAL        the literal itself
@@ -29,7 +30,7 @@ import (
 type Source struct {
 	kind     sourceKind
 	name     string   // what follows the colon
-	pointer  []string // of json, item, outer, claim: the unescaped reference tokens
+	pointer  []string // of json, host, item, outer, claim: the unescaped reference tokens
 	optional bool
 }
 
@@ -38,6 +39,7 @@ type sourceKind string
 const (
 	sourceHeader sourceKind = "header"
 	sourceJSON   sourceKind = "json"
+	sourceHost   sourceKind = "host"
 	sourceForm   sourceKind = "form"
 	sourceQuery  sourceKind = "query"
 	sourceText   sourceKind = "text"
@@ -88,7 +90,7 @@ func parseSource(text string) (Source, error) {
 			err = errors.New("is not a header name, want such as header:X-Request-Id")
 		}
 		s.name = http.CanonicalHeaderKey(name)
-	case sourceJSON, sourceItem, sourceOuter, sourceClaim:
+	case sourceJSON, sourceHost, sourceItem, sourceOuter, sourceClaim:
 		s.pointer, err = parsePointer(name)
 	case sourcePresent:
 		err = checkPresent(name)
@@ -101,7 +103,7 @@ func parseSource(text string) (Source, error) {
 			err = errors.New("is unknown, the only hash is hash:body")
 		}
 	default:
-		err = errors.New("is not a source, want one of header:NAME, json:/pointer, form:NAME, query:NAME, text:LITERAL, hash:body, present:/pointer,/pointer, item:/pointer, outer:/pointer, claim:/pointer")
+		err = errors.New("is not a source, want one of header:NAME, json:/pointer, host:/pointer, form:NAME, query:NAME, text:LITERAL, hash:body, present:/pointer,/pointer, item:/pointer, outer:/pointer, claim:/pointer")
 	}
 	if err != nil {
 		return Source{}, sourceError(text, err)

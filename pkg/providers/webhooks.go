@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/plugfn/plugfn/pkg/events"
 )
@@ -42,9 +43,18 @@ func (w *Webhooks) check(r report) {
 	w.checkBodies(r)
 	w.checkBatch(r)
 	w.checkSources(r)
+	w.EventNames.check(r)
 	w.checkHandshakes(r)
 	w.checkAnswers(r)
 	w.checkKept(r)
+}
+
+func (n EventNames) check(r report) {
+	for _, c := range n.Dots {
+		if c >= utf8.RuneSelf || c <= ' ' || c == '.' || isAlphanumeric(byte(c)) {
+			r("webhooks.event_names.dots", "must be punctuation, such as :/")
+		}
+	}
 }
 
 func (w *Webhooks) fill() {

@@ -14,6 +14,7 @@ type Webhooks struct {
 	Batch        *Batch        `yaml:"batch"`         // nil: a delivery is one event
 	DeliveryID   []Compose     `yaml:"delivery_id"`   // parts are joined by "/"; none present: hash:body
 	Event        []Compose     `yaml:"event"`         // parts are joined by "."
+	EventNames   EventNames    `yaml:"event_names"`   // how the names become those of PlugFn
 	Subject      []Compose     `yaml:"subject"`       // parts are joined by "/"
 	Account      []Source      `yaml:"account"`       // whose event it is, in the provider's words
 	Time         []TimeSource  `yaml:"time"`          // when it happened
@@ -29,6 +30,13 @@ type Webhooks struct {
 	items    pointerSet // of all item sources
 	outers   pointerSet // of all outer sources
 	unsigned bool       // some handshake comes without a signature
+}
+
+// EventNames says how a provider's names of events become names of parts with
+// dots in between.
+type EventNames struct {
+	Without string `yaml:"without"` // a prefix that is left out, where it is there
+	Dots    string `yaml:"dots"`    // characters that become dots, such as :/
 }
 
 // SecretKind is one of the secrets that an endpoint has. Secrets of the first

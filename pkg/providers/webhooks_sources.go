@@ -158,7 +158,7 @@ func (w *Webhooks) checkSources(r report) {
 // compile puts the pointers of a source into their set.
 func (w *Webhooks) compile(s Source) {
 	switch s.kind {
-	case sourceJSON:
+	case sourceJSON, sourceHost:
 		w.pointers.add(s.name, s.pointer)
 	case sourceItem:
 		w.items.add(s.name, s.pointer)
@@ -174,7 +174,7 @@ func (w *Webhooks) compile(s Source) {
 
 // readsJSON tells whether the source is in the JSON of a body.
 func (s Source) readsJSON() bool {
-	return s.kind == sourceJSON || s.kind == sourceItem || s.kind == sourceOuter || s.kind == sourcePresent
+	return s.kind == sourceJSON || s.kind == sourceHost || s.kind == sourceItem || s.kind == sourceOuter || s.kind == sourcePresent
 }
 
 // vouched tells whether every signature vouches for a source's text, or vouches
