@@ -18,10 +18,13 @@ const (
 	defaultAckWithin    = 5 * time.Second
 	limitAckWithin      = time.Minute
 	limitTolerance      = 15 * time.Minute
-	defaultRetryHorizon = 15 * time.Minute
 	limitRetryHorizon   = 31 * 24 * time.Hour
 	maxSecretKinds      = 8
 )
+
+// DefaultRetryHorizon is for how long a provider is taken to send deliveries
+// again whose pack does not say it.
+const DefaultRetryHorizon = 15 * time.Minute
 
 // check reports what is wrong with the block, fills in the defaults and
 // compiles the pointers.
@@ -68,7 +71,7 @@ func (w *Webhooks) fill() {
 		w.AckWithin = defaultAckWithin
 	}
 	if w.RetryHorizon == 0 {
-		w.RetryHorizon = defaultRetryHorizon
+		w.RetryHorizon = DefaultRetryHorizon
 	}
 	if len(w.Secrets) == 0 {
 		w.Secrets = []SecretKind{{Name: "signing"}}

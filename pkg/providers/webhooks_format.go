@@ -71,7 +71,7 @@ type Verifier struct {
 	Call        *VerifyCall  `yaml:"call"`        // callback: what the provider is asked
 
 	Also    []*Verifier `yaml:"also"`    // what has to pass as well
-	Binding string      `yaml:"binding"` // body+time, body, origin, none; written only to be asserted
+	Binding string      `yaml:"binding"` // body+time, body, origin, none; filled in; written only to be asserted
 
 	addition bool // it is one of Also
 }

@@ -114,6 +114,7 @@ func (v *Verifier) check(w *Webhooks, path string, r report) {
 	if v.Binding != "" && v.Binding != string(v.binding()) {
 		r(path+".binding", "says %s, but the signature vouches for %s", clip(v.Binding, 20), v.binding())
 	}
+	v.Binding = string(v.binding())
 }
 
 // checkBlocks reports what another scheme would have.
