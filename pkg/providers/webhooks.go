@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	defaultMaxBody      = 25 << 20
-	limitMaxBody        = 100 << 20
-	limitSignedBody     = 1 << 20 // of bodies that are read before they are verified
-	defaultAckWithin    = 5 * time.Second
-	limitAckWithin      = time.Minute
-	limitTolerance      = 15 * time.Minute
-	limitRetryHorizon   = 31 * 24 * time.Hour
-	maxSecretKinds      = 8
+	defaultMaxBody    = 25 << 20
+	limitMaxBody      = 100 << 20
+	limitSignedBody   = 1 << 20 // of bodies that are read before they are verified
+	defaultAckWithin  = 5 * time.Second
+	limitAckWithin    = time.Minute
+	limitTolerance    = 15 * time.Minute
+	limitRetryHorizon = 31 * 24 * time.Hour
+	maxSecretKinds    = 8
 )
 
 // DefaultRetryHorizon is for how long a provider is taken to send deliveries
