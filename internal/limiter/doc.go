@@ -1,0 +1,2 @@
+// Package limiter keeps calls to providers within their rates.
+package limiter

@@ -1,0 +1,148 @@
+package limiter
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed acquire.lua
+var acquireLua string
+
+//go:embed release.lua
+var releaseLua string
+
+// Redis keeps the state of limits in Redis, for all processes that use the same
+// one. Each call to it is one round trip. It is safe for concurrent use.
+//
+// An error other than [ErrInvalid] means that Redis did not answer or answered
+// wrongly; whether it took the call is not known then.
+type Redis struct {
+	client           redis.UniversalClient
+	acquire, release *redis.Script
+	now              func() time.Time // nil: the server's clock
+}
+
+// NewRedis makes a store on a client, see [NewRedisClient].
+func NewRedis(client redis.UniversalClient) *Redis {
+	return &Redis{client: client, acquire: redis.NewScript(acquireLua), release: redis.NewScript(releaseLua)}
+}
+
+// clock is what a script takes for the time: 0 for the server's own.
+func (s *Redis) clock() int64 {
+	if s.now == nil {
+		return 0
+	}
+	return s.now().UnixMicro()
+}
+
+// Acquire takes all of a call or nothing.
+func (s *Redis) Acquire(ctx context.Context, c Call) (Decision, error) {
+	if never, err := c.check(); err != nil || never != "" {
+		return Decision{Outcome: Never, By: never}, err
+	}
+	p := Permit{ID: uuid.NewString(), Scope: c.Scope, Concurrency: c.Concurrency, At: time.Now().UTC()}
+	keys := make([]string, 0, len(c.Limits)+len(c.Concurrency)+len(c.Gates))
+	argv := make([]any, 0, 5+4*len(c.Limits)+2*len(c.Concurrency))
+	argv = append(argv, s.clock(), c.Horizon.Microseconds(), p.ID, len(c.Limits), len(c.Concurrency))
+	for i := range c.Limits {
+		l := &c.Limits[i]
+		keys = append(keys, limitKey(c.Scope, l.Key))
+		argv = append(argv, l.Rate.interval(), l.burst(), l.cost(), flag(l.Window))
+	}
+	for _, k := range c.Concurrency {
+		keys = append(keys, placeKey(c.Scope, k.Key))
+		argv = append(argv, k.Max, k.TTL.Microseconds())
+	}
+	for _, g := range c.Gates {
+		keys = append(keys, gateKey(c.Scope, g.Key))
+	}
+	if len(keys) == 0 {
+		return Decision{Outcome: Granted, Permit: p}, ctx.Err()
+	}
+	answer, err := s.acquire.Run(ctx, s.client, keys, argv...).Int64Slice()
+	if err != nil {
+		return Decision{}, fmt.Errorf("asking redis for a slot: %w", err)
+	}
+	return decision(&c, &p, answer)
+}
+
+// decision reads the answer of acquire.lua.
+func decision(c *Call, p *Permit, answer []int64) (Decision, error) {
+	if len(answer) < 3 || answer[0] == 1 && len(answer) != 3+len(c.Limits) {
+		return Decision{}, errors.New("asking redis for a slot: the answer is not that of the script")
+	}
+	d := Decision{Delay: fromMicros(answer[2]), By: c.id(int(answer[1]))}
+	if answer[0] != 1 {
+		return d, nil
+	}
+	for i, l := range c.Limits {
+		p.Limits = append(p.Limits, Taken{Limit: l, Mark: answer[3+i]})
+	}
+	d.Outcome, d.Permit = Granted, *p
+	return d, nil
+}
+
+// id is the ID of the nth key of a call, from 1; "" for 0.
+func (c *Call) id(n int) string {
+	n--
+	if n < 0 {
+		return ""
+	}
+	if n < len(c.Limits) {
+		return c.Limits[n].ID
+	}
+	n -= len(c.Limits)
+	if n < len(c.Concurrency) {
+		return c.Concurrency[n].ID
+	}
+	n -= len(c.Concurrency)
+	if n < len(c.Gates) {
+		return c.Gates[n].ID
+	}
+	return ""
+}
+
+// Release ends a call: it gives the places of the permit back, settles what the
+// call used and learns what the response said.
+func (s *Redis) Release(ctx context.Context, p Permit, r Report) error {
+	keys := make([]string, 0, len(p.Limits)+len(p.Concurrency)+len(r.Pauses))
+	argv := make([]any, 0, 4+7*len(p.Limits)+2*len(r.Pauses))
+	argv = append(argv, s.clock(), p.ID, len(p.Limits), len(p.Concurrency))
+	for i := range p.Limits {
+		t := &p.Limits[i]
+		keys = append(keys, limitKey(p.Scope, t.Key))
+		remaining, reset := int64(-1), int64(0)
+		if w, ok := r.Windows[t.ID]; ok && t.Window {
+			remaining, reset = max(0, w.Remaining), micros(w.Reset, maxWindow)
+		}
+		argv = append(argv, t.Rate.interval(), t.cost(), flag(t.Window), r.used(t), t.Mark, remaining, reset)
+	}
+	for _, k := range p.Concurrency {
+		keys = append(keys, placeKey(p.Scope, k.Key))
+	}
+	for _, pause := range r.Pauses {
+		keys = append(keys, gateKey(p.Scope, pause.Gate.Key))
+		argv = append(argv, micros(pause.For, maxPause), micros(pause.base(), maxStep))
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	if err := s.release.Run(ctx, s.client, keys, argv...).Err(); err != nil {
+		return fmt.Errorf("releasing a slot in redis: %w", err)
+	}
+	return nil
+}
+
+// flag is a truth value as the scripts read it.
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
