@@ -70,6 +70,7 @@ func isTestRoom(dir string) bool {
 func isTestLibrary(imported string) bool {
 	libraries := []string{
 		"testing",
+		"github.com/alicebob/miniredis",
 		"github.com/google/go-cmp",
 		"github.com/rogpeppe/go-internal",
 		"github.com/stretchr/testify",

@@ -72,6 +72,9 @@ const (
 	// an unknown outcome is resolved; both end in the tokens of user and id.
 	subjectCancel  = events.PrefixService + "executor.cancel.>"
 	subjectResolve = events.PrefixService + "executor.resolve.>"
+	// subjectLimits is where limiters hear of each other and are asked how they
+	// stand: presence and state.
+	subjectLimits = events.PrefixService + "limiter."
 	// subjectRejected is where it is asked what was refused.
 	subjectRejected = events.PrefixService + "ingress.rejected"
 
@@ -110,6 +113,9 @@ func (r Role) grants() *grants {
 		g.serve(microExecutor, subjectCancel)
 		g.serve(microExecutor, subjectResolve)
 		g.publish(subjectToken)
+		g.watch(BucketLimits)
+		g.publish(subjectLimits + "presence")
+		g.subscribe(subjectLimits+"presence", subjectLimits+"state")
 		g.subscribe(events.PrefixConnection + "*.*.*")         // what is cached of a connection is not good any more
 		g.publish(events.InboxPrefix+".>", serverReplies+".>") // results, to who called
 	case RoleAuth:
@@ -158,7 +164,7 @@ func (g *grants) administer() {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")
 	}
-	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectCancel, subjectResolve)
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve)
 	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
 	for _, d := range declarations() {
 		g.need(d.stream())

@@ -32,6 +32,8 @@ const (
 	BucketRevocations = "PLUGFN_REVOCATIONS"
 	// BucketUsers keeps the public keys of applications, by user.
 	BucketUsers = "PLUGFN_USERS"
+	// BucketLimits keeps the operator's overrides of the packs' limits.
+	BucketLimits = "PLUGFN_LIMITS"
 )
 
 const (
@@ -59,6 +61,7 @@ const (
 	revocationsAge      = day + time.Hour // the last attempt is after a day
 	revocationsMaxBytes = 64 << 20
 	usersMaxBytes       = 64 << 20 // some hundred thousand users
+	limitsMaxBytes      = 1 << 20
 )
 
 // declaration is one row of the table of what PlugFn keeps on the bus.
@@ -91,6 +94,7 @@ func declarations() []declaration {
 		{name: BucketEndpoints, bytes: endpointsMaxBytes},
 		{name: BucketStates, age: statesAge, bytes: statesMaxBytes, expires: true},
 		{name: BucketUsers, bytes: usersMaxBytes},
+		{name: BucketLimits, bytes: limitsMaxBytes},
 	}
 }
 

@@ -44,7 +44,7 @@ type fallback struct {
 func newFallback(shared store, local *Memory, replicas func() int, log zerolog.Logger) *fallback {
 	return &fallback{
 		shared: shared, local: local, replicas: replicas, log: log, now: local.now, since: local.now(),
-		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(redisErrors).WithDelay(redisPause).Build(),
+		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(redisErrors).WithSuccessThreshold(1).WithDelay(redisPause).Build(),
 	}
 }
 

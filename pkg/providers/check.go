@@ -62,6 +62,7 @@ func (p *Pack) check(folder string, r report) {
 		checkName("actions."+name, name, r)
 		p.Actions[name].check("actions."+name, r)
 	}
+	p.checkLimits(r)
 	p.checkEvents(r)
 }
 

@@ -18,6 +18,7 @@ type Pack struct {
 	EventPrefix string              `yaml:"event_prefix"` // reverse-DNS prefix of ce-type, such as com.github
 	Auth        []*Auth             `yaml:"auth"`
 	HTTP        HTTP                `yaml:"http"`
+	Limits      []*Limit            `yaml:"limits"`
 	Actions     map[string]*Action  `yaml:"actions"`  // :: action name → action
 	Webhooks    *Webhooks           `yaml:"webhooks"` // nil: the provider sends none
 	Triggers    map[string]*Trigger `yaml:"triggers"` // :: event name → what is known of it; other events flow too
@@ -103,8 +104,14 @@ type Action struct {
 	// Invalidates names the reads whose kept answers a write makes old: those
 	// with the same values of what stands in the paths of both.
 	Invalidates []string `yaml:"invalidates"`
-	pack        *Pack
-	shared      [][]string // of a read: names of parameters, for each write that makes it old
+
+	LimitIDs []string       `yaml:"limits"` // that count for this action beside those that no action names
+	Cost     map[string]int `yaml:"cost"`   // :: ID of a rate → what a call costs; not written: 1
+
+	pack             *Pack
+	shared           [][]string // of a read: names of parameters, for each write that makes it old
+	limits           []*Limit   // all that count
+	limitsReadParams bool
 }
 
 // Retry is how often an action is tried, where it may be tried again at all.
