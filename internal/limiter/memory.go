@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type cell struct {
 	limit   limitState
 	gate    gateState
 	places  map[string]int64 // :: permit → when its place is free again
+	soonest int64            // no place is free again before
 	expires int64
 }
 
@@ -103,24 +105,39 @@ func (m *Memory) limit(scope string, l *Limit, now int64) limitState {
 
 // full is the first concurrency limit that has no place.
 func (m *Memory) full(c *Call, now int64) string {
+	full := ""
 	for _, k := range c.Concurrency {
 		at, ok := m.cells[placeKey(c.Scope, k.Key)]
-		if !ok || int64(len(at.places)) < k.Max {
+		if !ok {
 			continue
 		}
-		latest := now + k.TTL.Microseconds() + c.Horizon.Microseconds()
-		for permit, until := range at.places {
-			if until <= now {
-				delete(at.places, permit)
-			} else if until > latest {
-				at.places[permit] = latest
-			}
+		at.sweep(now, math.MaxInt64)
+		if int64(len(at.places)) < k.Max {
+			continue
 		}
-		if int64(len(at.places)) >= k.Max {
-			return k.ID
+		at.soonest = 0
+		at.sweep(now, now+k.TTL.Microseconds()+c.Horizon.Microseconds())
+		if full == "" {
+			full = k.ID
 		}
 	}
-	return ""
+	return full
+}
+
+// sweep frees the places whose time is over, and lets none be held beyond latest.
+func (c *cell) sweep(now, latest int64) {
+	if now < c.soonest {
+		return
+	}
+	c.soonest = math.MaxInt64
+	for permit, until := range c.places {
+		if until <= now {
+			delete(c.places, permit)
+			continue
+		}
+		c.places[permit] = min(until, latest)
+		c.soonest = min(c.soonest, until, latest)
+	}
 }
 
 // chill empties the buckets, but for one call of each.
@@ -157,10 +174,10 @@ func (m *Memory) take(c *Call, now, due int64) Permit {
 		key, until := placeKey(c.Scope, k.Key), due+k.TTL.Microseconds()
 		at, ok := m.cells[key]
 		if !ok {
-			at = &cell{places: map[string]int64{}}
+			at = &cell{places: map[string]int64{}, soonest: until}
 			m.put(key, now, at)
 		}
-		at.places[p.ID] = until
+		at.places[p.ID], at.soonest = until, min(at.soonest, until)
 		at.expires = max(at.expires, until)
 	}
 	return p
