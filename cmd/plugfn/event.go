@@ -17,7 +17,7 @@ import (
 
 func newEventCommand() *cobra.Command {
 	return noun("event", "events", "Look at events, and publish them again",
-		newEventListCommand(), newEventShowCommand(), newEventTailCommand(), newEventReplayCommand())
+		newEventListCommand(), newEventShowCommand(), newEventTailCommand(), newEventReplayCommand(), newEventRerouteCommand())
 }
 
 func newEventTailCommand() *cobra.Command {

@@ -109,6 +109,12 @@ func (g *grants) follow(stream, subjects string) {
 	)
 }
 
+// read lets the role follow a stream and get messages of it by their sequence.
+func (g *grants) read(stream, subjects string) {
+	g.follow(stream, subjects)
+	g.publish(api + "DIRECT.GET." + stream)
+}
+
 // put lets the role write to a bucket.
 func (g *grants) put(bucket string) {
 	g.store(bucketPrefix+bucket, "$KV."+bucket+".>")

@@ -31,5 +31,9 @@
 // are in memory, also those that are stored (see [Secrets]), and the index of
 // accounts is fed by a watch.
 //
+// When an account gets a connection, its events of the last hour that came for
+// nobody are published to it too, once however many ingresses there are (see
+// [Rerouter]).
+//
 // Allowed imports: pkg, internal; never another service.
 package ingress

@@ -17,7 +17,12 @@ import (
 // index finds the connections of a provider's account in memory. It follows
 // the bucket of connections.
 type index struct {
+	// appeared, if set, is called with an account that has a connection which it
+	// had not, and whether that was so at the start.
+	appeared func(a account, c *events.Connection, atStart bool)
+
 	loaded atomic.Bool
+	whole  chan struct{} // closed when it is
 
 	mu        sync.RWMutex
 	byAccount map[account][]owner // :: provider's account → its connections, in the order of their keys
@@ -29,7 +34,7 @@ type account struct{ provider, id string }
 type owner struct{ key, user, connection string }
 
 func newIndex() *index {
-	return &index{byAccount: map[account][]owner{}, accounts: map[string]account{}}
+	return &index{whole: make(chan struct{}), byAccount: map[account][]owner{}, accounts: map[string]account{}}
 }
 
 // owners lists the connections of an account. An empty account has none.
@@ -61,7 +66,9 @@ func (x *index) follow(ctx context.Context, kv jetstream.KeyValue) error {
 				}
 				return errors.New("watching connections: the watch ended")
 			case entry == nil:
-				x.loaded.Store(true)
+				if !x.loaded.Swap(true) {
+					close(x.whole)
+				}
 			default:
 				x.apply(entry.Key(), entry.Operation(), entry.Value())
 			}
@@ -74,15 +81,25 @@ func (x *index) follow(ctx context.Context, kv jetstream.KeyValue) error {
 func (x *index) apply(key string, op jetstream.KeyValueOp, value []byte) {
 	var c events.Connection
 	gone := op != jetstream.KeyValuePut || json.Unmarshal(value, &c) != nil || c.Account == ""
+	a := account{c.Provider, c.Account}
+	if isNew := x.file(key, a, owner{key, c.UserID, c.ID}, gone); isNew && x.appeared != nil {
+		x.appeared(a, &c, !x.loaded.Load())
+	}
+}
+
+// file files a connection under an account, or nowhere, and reports whether it
+// was not there before.
+func (x *index) file(key string, a account, o owner, gone bool) (isNew bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	before, was := x.accounts[key]
 	x.remove(key)
 	if gone {
-		return
+		return false
 	}
-	a := account{c.Provider, c.Account}
 	x.accounts[key] = a
-	x.byAccount[a] = append(x.byAccount[a], owner{key, c.UserID, c.ID})
+	x.byAccount[a] = append(x.byAccount[a], o)
+	return !was || before != a
 }
 
 func (x *index) remove(key string) {

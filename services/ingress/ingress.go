@@ -45,10 +45,12 @@ type Service struct {
 	events  *commit.Store
 	dead    *commit.Store
 	index   *index
+	claims  *claims
 	decoy   providers.Secret // of the endpoints that there are not
 	refused zerolog.Logger   // sampled: whoever sends rubbish must not fill the log
 
 	refusals refusals
+	rerouter *Rerouter
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -76,7 +78,7 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)
 	}
-	return &Service{
+	s := &Service{
 		Config:  cfg,
 		events:  events,
 		dead:    dead,
@@ -84,8 +86,14 @@ func New(cfg Config) (*Service, error) {
 		bytes:   semaphore.NewWeighted(cfg.MaxBytes),
 		index:   newIndex(),
 		decoy:   newDecoy(),
+		claims:  newClaims(),
 		refused: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
-	}, nil
+	}
+	s.index.appeared = s.appeared
+	if s.rerouter, err = newRerouter(cfg.JetStream, s.index, cfg.Now); err != nil {
+		return nil, fmt.Errorf("ingress: %w", err)
+	}
+	return s, nil
 }
 
 // Mount registers the routes on mux. Deliveries are answered 503 until Run has
@@ -109,12 +117,14 @@ func (s *Service) Ready(context.Context) error {
 	return nil
 }
 
-// Run keeps the index of connections up to date, and answers questions about
-// refused deliveries, until ctx ends.
+// Run keeps the index of connections up to date, gives new ones the events that
+// came before them, and answers questions about refused deliveries, until ctx
+// ends.
 func (s *Service) Run(ctx context.Context) error {
 	waiting, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { s.warn(waiting) })
+	beside.Go(func() { s.reroute(waiting) })
 	beside.Go(func() {
 		if err := s.serveRefusals(waiting); err != nil { // deliveries are taken all the same
 			s.Log.Warn().Err(err).Msg("refused deliveries cannot be looked at")

@@ -27,9 +27,13 @@ func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery,
 	var all errgroup.Group
 	all.SetLimit(maxAtOnce)
 	published := 0
+	var unclaimed []string
 	for _, n := range found {
 		owners := s.owners(rt, n.Account)
 		published += len(owners)
+		if owners[0] == (owner{}) {
+			unclaimed = append(unclaimed, n.Account)
+		}
 		for _, o := range owners {
 			all.Go(func() error {
 				_, err := s.events.Publish(ctx, eventMsg(rt, d, verdict, n, o))
@@ -41,16 +45,23 @@ func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery,
 		rt.log(s.Log.Error()).Err(err).Str("delivery", found[0].ID).Int("events", published).Msg("event not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
+	s.notice(rt, unclaimed)
 	return answer{status: http.StatusOK, delivery: found[0].ID, event: found[0].Name, published: published}
 }
 
 // maxAtOnce is how many events of one delivery are being stored at once.
 const maxAtOnce = 32
 
+// eventSource is the ce-source of the events that a connection gets from an
+// endpoint.
+func eventSource(provider, endpoint, connection string) string {
+	return "/plugfn/" + provider + "/" + endpoint + "/" + events.Token(connection)
+}
+
 func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized, o owner) *nats.Msg {
 	e := events.Event{
 		ID:              n.ID,
-		Source:          "/plugfn/" + rt.pack.Name + "/" + rt.source() + "/" + events.Token(o.connection),
+		Source:          eventSource(rt.pack.Name, rt.source(), o.connection),
 		Type:            n.Type,
 		Subject:         n.Subject,
 		Time:            n.Time,
@@ -78,7 +89,7 @@ func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, ca
 	sum := sha256.Sum256(d.Body)
 	id := "sha256-" + base64.RawURLEncoding.EncodeToString(sum[:])
 	e := events.Event{
-		ID: id, Source: "/plugfn/" + rt.pack.Name + "/" + rt.source() + "/" + events.Token(rt.endpoint.ConnectionID),
+		ID: id, Source: eventSource(rt.pack.Name, rt.source(), rt.endpoint.ConnectionID),
 		Type: "dev.plugfn.delivery.unparsed", Time: d.ReceivedAt, Provider: rt.pack.Name,
 		UserID: rt.endpoint.UserID, ConnectionID: rt.endpoint.ConnectionID,
 		DataContentType: d.Header.Get("Content-Type"), Data: d.Body,
