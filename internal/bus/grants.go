@@ -109,9 +109,13 @@ func (g *grants) follow(stream, subjects string) {
 	)
 }
 
-// read lets the role follow a stream and get messages of it by their sequence.
-func (g *grants) read(stream, subjects string) {
-	g.follow(stream, subjects)
+// read lets the role read a stream from any place through one consumer of a
+// name, which it makes and drops as it needs it, and get messages by their
+// sequence.
+func (g *grants) read(stream, consumer, subjects string) {
+	g.need(stream)
+	g.publish(api+"CONSUMER.CREATE."+stream+"."+consumer+"."+subjects, api+"CONSUMER.DELETE."+stream+"."+consumer)
+	g.publish(pulling(stream, consumer)...)
 	g.publish(api + "DIRECT.GET." + stream)
 }
 

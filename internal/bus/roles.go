@@ -93,8 +93,8 @@ func (r Role) grants() *grants {
 		g.watch(BucketApps) // when a webhook secret changes
 		g.publish(subjectWebhooks)
 		g.serve(microIngress, subjectRejected)
-		g.watch(BucketEndpoints)                            // when an endpoint changes
-		g.read(events.StreamEvents, events.PrefixEvent+">") // what came before its connection
+		g.watch(BucketEndpoints)                                       // when an endpoint changes
+		g.read(events.StreamEvents, "reroute", events.PrefixEvent+">") // what came before its connection
 		g.publish(subjectEndpoints, subjectEndpoints+".learned", subjectEndpoints+".seen")
 	case RoleExecutor:
 		g.consume(events.StreamActions, "executor", events.PrefixAction+">")

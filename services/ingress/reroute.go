@@ -21,6 +21,12 @@ const (
 	// maxKnown is how many events of one user are looked through for those that
 	// he has already.
 	maxKnown = 50_000
+
+	// rerouteConsumer is the name of the one consumer that a role may have here.
+	rerouteConsumer = "reroute"
+	turnTimeout     = 30 * time.Second
+	turnPause       = 50 * time.Millisecond
+	abandonedAfter  = 10 * time.Second // the consumer of a process that went away
 )
 
 // Rerouting says which events are given to connections that there were not when
@@ -248,20 +254,33 @@ func fetch(ctx context.Context, c jetstream.Consumer, limit int, visit func(jets
 }
 
 // consumer reads the heads of a subject from a time on. It also returns how many
-// there are.
+// there are. There is one at a time on the bus: while another ingress looks, this
+// one waits, and then finds less to do.
 func (r *Rerouter) consumer(ctx context.Context, subject string, from time.Time) (jetstream.Consumer, uint64, error) {
-	c, err := r.js.CreateConsumer(ctx, events.StreamEvents, jetstream.ConsumerConfig{
-		Name: "reroute-" + rand.Text(), FilterSubject: subject, HeadersOnly: true, MemoryStorage: true,
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from,
-		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Minute, Replicas: 1,
-	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", subject, err)
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	for {
+		c, err := r.js.CreateConsumer(ctx, events.StreamEvents, jetstream.ConsumerConfig{
+			Name: rerouteConsumer, Description: rand.Text(), // which makes it nobody else's
+			FilterSubject: subject, HeadersOnly: true, MemoryStorage: true, Replicas: 1,
+			DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from,
+			AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: abandonedAfter,
+		})
+		if err == nil {
+			return c, c.CachedInfo().NumPending, nil
+		}
+		if !errors.Is(err, jetstream.ErrConsumerExists) {
+			return nil, 0, fmt.Errorf("reading %s: %w", subject, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, fmt.Errorf("reading %s: another process looks at events for nobody, try again: %w", subject, ctx.Err())
+		case <-time.After(turnPause):
+		}
 	}
-	return c, c.CachedInfo().NumPending, nil
 }
 
+// drop lets the next one look. Where that fails, the consumer ends by itself.
 func (r *Rerouter) drop(ctx context.Context, c jetstream.Consumer) {
-	// Where that fails, it ends by itself within a minute.
 	_ = r.js.DeleteConsumer(context.WithoutCancel(ctx), events.StreamEvents, c.CachedInfo().Name)
 }
