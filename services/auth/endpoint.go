@@ -80,6 +80,12 @@ func (r *endpointRecord) settled() endpoint.State {
 	return endpoint.Active
 }
 
+// takesSecret reports whether a handshake may bring a secret: one that a person
+// has given is never joined by another.
+func (r *endpointRecord) takesSecret() bool {
+	return r.State == endpoint.Pending && len(r.Secrets) == 0
+}
+
 // owner names the endpoint in the audit.
 func (r *endpointRecord) owner() events.Connection {
 	return events.Connection{ID: r.ID, UserID: r.UserID, Provider: r.Provider}

@@ -214,6 +214,7 @@ func TestEndpointRefuses(t *testing.T) {
 		"both":             {"POST", "", `{"provider":"strict","user_id":"u1","secret":"canary","secret_later":true}`, 422, "goes without secret_later"},
 		"url":              {"POST", "", `{"provider":"strict","user_id":"u1","url":"ftp://x"}`, 422, "url: must begin"},
 		"url with user":    {"POST", "", `{"provider":"strict","user_id":"u1","url":"https://a:canary@x/"}`, 422, "url: must have no user"},
+		"parameters":       {"POST", "", `{"provider":"strict","user_id":"u1","webhooks":{"event":["json:/kind"]}}`, 422, "webhooks: the webhooks of strict have no parameters"},
 		"name":             {"POST", "", `{"provider":"strict","user_id":"u1","name":"a\tb"}`, 422, "name"},
 		"misspelled":       {"POST", "", `{"provider":"strict","user_id":"u1","connexion":"con_x"}`, 422, "connexion"},
 		"overlap":          {"POST", "/" + v.ID + "/rotate", `{"overlap_seconds":-1}`, 422, "overlap_seconds"},
@@ -394,6 +395,38 @@ func TestDeliveriesAreNoted(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// TestEndpointParameters: an endpoint may have a webhooks block of its own where
+// the pack allows it, and waits for the provider where that has to confirm it.
+func TestEndpointParameters(t *testing.T) {
+	pack := slices.Clone(strictWebhooks)
+	pack[len(pack)-1] = strings.Replace(pack[len(pack)-1], "webhooks:\n", "webhooks:\n  parametrised: true\n", 1)
+	f := newFlowRig(t, flowOptions{pack: pack})
+	x := f.endpointFollower(t)
+	v := f.makeEndpoint(t, `,"webhooks":{"event":["json:/kind"]}`)
+	if v.State != endpoint.Active || len(v.Webhooks) != 1 {
+		t.Errorf("made %+v", v)
+	}
+	e := x.until(t, &v, "the endpoint", func(e endpoint.Endpoint, found bool) bool { return found && e.Webhooks != nil })
+	if e.Webhooks.Verifiers[0].Scheme != "hmac" || len(e.Webhooks.Event) != 1 {
+		t.Errorf("block %+v", e.Webhooks)
+	}
+	for _, wrong := range []string{`{"evnt":["json:/kind"]}`, `{"event":["jsn:/kind"]}`, `{"verify":[]}`} {
+		if got := f.do(t, "PATCH", pathEndpoints+"/"+v.ID, `{"webhooks":`+wrong+`}`); got.status != 422 || !strings.Contains(got.problem(t).Detail, "webhooks") {
+			t.Errorf("%s: %d %s", wrong, got.status, got.body)
+		}
+	}
+	v = f.makeEndpoint(t, `,"secret":"given","webhooks":{"handshake":[{"when":{"json:/type":"hello"},"signed":"none","only":"pending"}]}`)
+	if v.State != endpoint.Pending || len(v.Secrets) != 1 {
+		t.Errorf("made %+v", v)
+	}
+	e = x.until(t, &v, "the endpoint", hasSecrets("given"))
+	if err := x.Learn(t.Context(), e, secret("second")); err == nil {
+		t.Error("a handshake added to the secret that was given")
+	}
+	x.Seen(e) // the first genuine delivery
+	x.until(t, &v, "an active endpoint", func(e endpoint.Endpoint, _ bool) bool { return e.State == endpoint.Active })
 }
 
 // TestManyEndpoints: a follower learns of more than one request holds, and those

@@ -17,8 +17,9 @@ import (
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
-// checkNew judges what is asked for, and returns the pack of its provider.
-func (e *endpoints) checkNew(ctx context.Context, in *endpointInput) (*providers.Pack, error) {
+// checkNew judges what is asked for, and returns the block that its deliveries
+// are read with.
+func (e *endpoints) checkNew(ctx context.Context, in *endpointInput) (*providers.Webhooks, error) {
 	pack, ok := e.providers.Pack(in.Provider)
 	switch {
 	case !ok:
@@ -32,7 +33,8 @@ func (e *endpoints) checkNew(ctx context.Context, in *endpointInput) (*providers
 	case in.Later && !in.Secret.IsZero():
 		return nil, invalid("secret", "goes without secret_later")
 	}
-	if err := errors.Join(checkEndpointName(in.Name), checkEndpointURL(in.URL), e.checkFragment(pack, in.Webhooks)); err != nil {
+	w, err := webhooksOf(pack, in.Webhooks)
+	if err := errors.Join(checkEndpointName(in.Name), checkEndpointURL(in.URL), err); err != nil {
 		return nil, firstError(err)
 	}
 	if in.ConnectionID != "" {
@@ -45,14 +47,14 @@ func (e *endpoints) checkNew(ctx context.Context, in *endpointInput) (*providers
 		}
 	}
 	n := 0
-	err := scan(ctx, e.kv, events.Key(in.UserID, in.ConnectionID)+".*", func(jetstream.KeyValueEntry) bool {
+	err = scan(ctx, e.kv, events.Key(in.UserID, in.ConnectionID)+".*", func(jetstream.KeyValueEntry) bool {
 		n++
 		return n < maxEndpoints
 	}, jetstream.MetaOnly())
 	if err == nil && n >= maxEndpoints {
 		err = invalid("connection_id", "it has %d endpoints: delete those that are no longer used", n)
 	}
-	return pack, err
+	return w, err
 }
 
 // firstError is the first of joined errors: a caller is told one thing at a time.
@@ -88,31 +90,45 @@ func checkEndpointURL(text string) error {
 	return nil
 }
 
-// checkFragment judges what an endpoint adds to the webhooks block of its pack.
-func (e *endpoints) checkFragment(_ *providers.Pack, fragment json.RawMessage) error {
-	if len(fragment) > maxFragment {
-		return invalid("webhooks", "longer than %d bytes", maxFragment)
+// webhooksOf is the webhooks block that the deliveries to an endpoint are read
+// with: that of the pack, with what the endpoint adds.
+func webhooksOf(pack *providers.Pack, fragment json.RawMessage) (*providers.Webhooks, error) {
+	switch {
+	case len(fragment) == 0:
+		return pack.Webhooks, nil
+	case len(fragment) > maxFragment:
+		return nil, invalid("webhooks", "longer than %d bytes", maxFragment)
 	}
-	return nil
+	w, err := pack.Webhooks.With(fragment)
+	if err != nil {
+		return nil, invalid("webhooks", "%v", err)
+	}
+	return w, nil
+}
+
+// waits reports whether a provider has to confirm an endpoint before it is used,
+// with a handshake that is answered only until then.
+func waits(w *providers.Webhooks) bool {
+	return slices.ContainsFunc(w.Handshakes, func(h *providers.Handshake) bool { return h.Only == "pending" && h.Learn == nil })
 }
 
 // chooseSecret checks a given secret, or makes one and returns it also.
-func (e *endpoints) chooseSecret(pack *providers.Pack, secret *providers.Secret, later bool) (made providers.Secret, err error) {
+func (e *endpoints) chooseSecret(name string, w *providers.Webhooks, secret *providers.Secret, later bool) (made providers.Secret, err error) {
 	switch {
 	case later:
 		return made, nil
-	case secret.IsZero() && !canChooseSecret(pack.Webhooks):
-		return made, invalid("secret", "%s signs with a key of its own: give what it shows, or say secret_later and give it then", pack.Name)
+	case secret.IsZero() && !canChooseSecret(w):
+		return made, invalid("secret", "%s signs with a key of its own: give what it shows, or say secret_later and give it then", name)
 	case secret.IsZero():
 		random := make([]byte, 32)
 		_, _ = rand.Read(random)                                       // never fails
 		made = providers.NewSecret([]byte(hex.EncodeToString(random))) // hexadecimal is right for every way in which packs read their keys
 		*secret = made
 	}
-	if err := checkSecret("secret", *secret, !canChooseSecret(pack.Webhooks)); err != nil { // a public key may have several lines
+	if err := checkSecret("secret", *secret, !canChooseSecret(w)); err != nil { // a public key may have several lines
 		return made, err
 	}
-	if err := pack.Webhooks.CheckSecret(*secret); err != nil {
+	if err := w.CheckSecret(*secret); err != nil {
 		return made, invalid("secret", "%v", err)
 	}
 	return made, nil

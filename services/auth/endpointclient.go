@@ -340,15 +340,30 @@ func (x *Endpoints) read(h *endpointHandover) *keptEndpoint {
 	if h.Unreadable {
 		return k
 	}
+	var own *providers.Webhooks
 	if len(h.Webhooks) > 0 {
-		return k // nobody here can read it
+		var err error
+		if own, err = x.webhooks(h); err != nil {
+			x.cfg.Log.Error().Err(err).Str("endpoint", h.ID).Str("provider", h.Provider).Msg("endpoint refuses all: its webhooks block does not fit the pack")
+			return k
+		}
 	}
 	k.Endpoint = endpoint.Endpoint{
 		ID: h.ID, Key: h.Key, Provider: h.Provider, UserID: h.UserID, ConnectionID: h.ConnectionID, State: h.State, URL: h.URL,
+		Webhooks: own,
 	}
 	k.digest, k.trust, k.ticket = digestOf(h.Provider, string(h.Token)), h.Trust, h.Ticket
 	for _, s := range h.Secrets {
 		k.secrets = append(k.secrets, heldSecret{secret: providers.NewSecret(s.Secret), notBefore: s.NotBefore, notAfter: s.NotAfter})
 	}
 	return k
+}
+
+// webhooks is the block that an endpoint has of its own.
+func (x *Endpoints) webhooks(h *endpointHandover) (*providers.Webhooks, error) {
+	pack, ok := x.cfg.Providers.Pack(h.Provider)
+	if !ok || pack.Webhooks == nil {
+		return nil, unknownProvider(x.cfg.Providers, h.Provider)
+	}
+	return webhooksOf(pack, h.Webhooks)
 }

@@ -48,7 +48,7 @@ type learnedSecret struct {
 }
 
 // learned answers a learnedRequest. When it has, the secret is stored and the
-// endpoint active. An endpoint that is not pending keeps what it has: only the
+// endpoint active. An endpoint that has one already keeps it: only the
 // same secret, said again, is a success.
 func (e *endpoints) learned(ctx context.Context, data []byte) (any, error) {
 	var request learnedRequest
@@ -67,7 +67,7 @@ func (e *endpoints) learned(ctx context.Context, data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.State != endpoint.Pending {
+	if !r.takesSecret() {
 		return endpointsReply{}, e.isKnown(&r, secret)
 	}
 	pack, ok := e.providers.Pack(r.Provider)

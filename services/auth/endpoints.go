@@ -60,11 +60,11 @@ type endpointKept struct {
 
 // create makes an endpoint. It returns the secret where it made that, too.
 func (e *endpoints) create(ctx context.Context, in endpointInput) (endpointRecord, providers.Secret, error) {
-	pack, err := e.checkNew(ctx, &in)
+	w, err := e.checkNew(ctx, &in)
 	if err != nil {
 		return endpointRecord{}, providers.Secret{}, err
 	}
-	made, err := e.chooseSecret(pack, &in.Secret, in.Later)
+	made, err := e.chooseSecret(in.Provider, w, &in.Secret, in.Later)
 	if err != nil {
 		return endpointRecord{}, providers.Secret{}, err
 	}
@@ -83,7 +83,9 @@ func (e *endpoints) create(ctx context.Context, in endpointInput) (endpointRecor
 			return endpointRecord{}, providers.Secret{}, err
 		}
 	}
-	r.State = r.settled()
+	if r.State = r.settled(); waits(w) {
+		r.State = endpoint.Pending
+	}
 	if err := e.write(ctx, &r, 0); err != nil {
 		return endpointRecord{}, providers.Secret{}, err
 	}
@@ -178,16 +180,19 @@ func (e *endpoints) rotate(ctx context.Context, user, endpointID string, secret 
 		if !ok || pack.Webhooks == nil {
 			return unknownProvider(e.providers, r.Provider)
 		}
+		w, err := webhooksOf(pack, r.Webhooks)
+		if err != nil {
+			return err
+		}
 		given := secret
-		var err error
-		if made, err = e.chooseSecret(pack, &given, false); err != nil {
+		if made, err = e.chooseSecret(r.Provider, w, &given, false); err != nil {
 			return err
 		}
 		r.retire(e.now().Add(overlap).UTC())
 		if err := e.addSecret(r, given, false); err != nil {
 			return err
 		}
-		if r.State == endpoint.Pending {
+		if r.State == endpoint.Pending && !waits(w) {
 			r.State = endpoint.Active
 		}
 		return nil
@@ -241,7 +246,8 @@ func (e *endpoints) amend(ctx context.Context, user, endpointID string, a endpoi
 		if !ok {
 			return unknownProvider(e.providers, r.Provider)
 		}
-		return firstError(errors.Join(checkEndpointName(r.Name), checkEndpointURL(r.URL), e.checkFragment(pack, r.Webhooks)))
+		_, err := webhooksOf(pack, r.Webhooks)
+		return firstError(errors.Join(checkEndpointName(r.Name), checkEndpointURL(r.URL), err))
 	})
 	if err == nil {
 		e.note(ctx, &r, auditEndpointChanged)

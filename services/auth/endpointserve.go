@@ -65,7 +65,7 @@ type endpointHandover struct {
 	Secrets      []webhookHandover `json:"secrets,omitempty"`
 	// Trust is what a secret that a handshake brings is sealed to: a public curve
 	// key, and the private one as only the auth service can read it. Absent unless
-	// the endpoint is pending.
+	// the endpoint takes one.
 	Trust  string `json:"trust,omitempty"`
 	Ticket []byte `json:"ticket,omitempty"`
 }
@@ -196,7 +196,7 @@ func (e *endpoints) open(entry jetstream.KeyValueEntry) (endpointHandover, error
 		}
 		h.Secrets = append(h.Secrets, webhookHandover{Secret: plain, NotAfter: s.NotAfter})
 	}
-	if r.State == endpoint.Pending {
+	if r.takesSecret() {
 		h.Trust, h.Ticket, err = e.ticket(&r)
 	}
 	return h, err

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
@@ -18,6 +19,9 @@ type Endpoints interface {
 	Endpoint(provider, token string) (e endpoint.Endpoint, found, all bool)
 	// Seen hears that a genuine delivery came. It does not wait.
 	Seen(e endpoint.Endpoint)
+	// Learn stores a secret that the handshake of a pending endpoint brought.
+	// nil: it is stored, and the endpoint active.
+	Learn(ctx context.Context, e endpoint.Endpoint, secret providers.Secret) error
 	// Loaded is closed once it is known which endpoints there are.
 	Loaded() <-chan struct{}
 }
@@ -75,6 +79,23 @@ func newDecoy() providers.Secret {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	return providers.NewSecret([]byte(hex.EncodeToString(random)))
+}
+
+// learn keeps the secret that a handshake has brought, before that is answered.
+// Only a pending endpoint of a single connection takes one: the app's is the
+// operator's to set.
+func (s *Service) learn(ctx context.Context, rt *route, secret providers.Secret) *answer {
+	if !rt.found || rt.endpoint.State != endpoint.Pending {
+		refusal := refuse(http.StatusUnauthorized, "a secret that is not wanted")
+		return &refusal
+	}
+	if err := s.Endpoints.Learn(ctx, rt.endpoint, secret); err != nil {
+		rt.log(s.Log.Error()).Err(err).Msg("secret of a handshake not kept")
+		refusal := refuse(http.StatusServiceUnavailable, "secret not kept")
+		return &refusal
+	}
+	rt.log(s.Log.Info()).Msg("secret of a handshake kept")
+	return nil
 }
 
 // source stands for the endpoint in the source of its events and in what

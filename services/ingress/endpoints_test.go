@@ -1,6 +1,11 @@
 package ingress
 
 import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,6 +21,7 @@ type house struct {
 	mu     sync.Mutex
 	all    map[string]endpoint.Endpoint // :: provider/token → endpoint
 	partly bool
+	broken bool // it does not keep secrets
 	seen   []string
 	loaded chan struct{}
 }
@@ -39,6 +45,21 @@ func (h *house) Seen(e endpoint.Endpoint) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seen = append(h.seen, e.ID)
+}
+
+func (h *house) Learn(_ context.Context, e endpoint.Endpoint, secret providers.Secret) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken {
+		return errors.New("broken")
+	}
+	e.State, e.Secrets = endpoint.Active, []providers.Secret{secret}
+	for at, one := range h.all {
+		if one.ID == e.ID {
+			h.all[at] = e
+		}
+	}
+	return nil
 }
 
 // build puts an endpoint of a user and his connection below github/token.
@@ -154,5 +175,61 @@ func TestWithoutEndpoints(t *testing.T) {
 	g := open(t)
 	if status, _ := g.send("github/one", g.issueOpened("d-1", 1)); status != http.StatusUnauthorized {
 		t.Errorf("status %d", status)
+	}
+}
+
+// TestHandshakeBringsASecret: stored before it is answered, by a pending endpoint
+// only, and never a second one.
+func TestHandshakeBringsASecret(t *testing.T) {
+	g, h := openHouse(t)
+	pack, _ := g.registry.Pack("generic")
+	own, err := pack.Webhooks.With([]byte(`{
+		"verify": [{"scheme": "hmac", "hash": "sha256", "signature": {"from": "header:X-Signature", "encoding": "hex"}, "message": [{"body": "raw"}]}],
+		"handshake": [{"when": {"header:X-Hook-Secret": {"present": true}}, "signed": "none", "only": "pending",
+			"learn": {"from": "header:X-Hook-Secret"}, "respond": {"headers": {"X-Hook-Secret": "header:X-Hook-Secret"}}}],
+		"event": ["json:/kind"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.all["generic/one"] = endpoint.Endpoint{ID: "whk_1", Provider: "generic", UserID: "u1", State: endpoint.Pending, Webhooks: own}
+	shake := func(path, secret string) int {
+		status, _ := g.send("generic"+path, &providers.Delivery{
+			Method: http.MethodPost, Body: []byte("{}"), Header: http.Header{"X-Hook-Secret": {secret}, "Content-Type": {"application/json"}},
+		})
+		return status
+	}
+	for path, want := range map[string]int{"": http.StatusUnauthorized, "/nobody": http.StatusUnauthorized} {
+		if got := shake(path, "s"); got != want {
+			t.Errorf("%q: status %d, want %d", path, got, want)
+		}
+	}
+	h.broken = true
+	if got := shake("/one", "learned"); got != http.StatusServiceUnavailable {
+		t.Errorf("not kept: status %d", got)
+	}
+	h.broken = false
+	if got := shake("/one", "learned"); got != http.StatusOK {
+		t.Fatalf("status %d", got)
+	}
+	if got := shake("/one", "another"); got != http.StatusUnauthorized {
+		t.Errorf("a second one: status %d", got)
+	}
+	if e := h.all["generic/one"]; e.State != endpoint.Active || len(e.Secrets) != 1 || string(e.Secrets[0].Reveal()) != "learned" {
+		t.Errorf("kept %+v", e)
+	}
+	body := `{"kind":"thing.made"}`
+	sum := hmac.New(sha256.New, []byte("learned"))
+	sum.Write([]byte(body))
+	if status, _ := g.send("generic/one", &providers.Delivery{
+		Method: http.MethodPost, Body: []byte(body),
+		Header: http.Header{"X-Signature": {hex.EncodeToString(sum.Sum(nil))}, "Content-Type": {"application/json"}},
+	}); status != http.StatusOK {
+		t.Errorf("signed with it: status %d", status)
+	}
+	if e := g.event("plugfn.event.u1.generic.thing.made"); e.Source != "/plugfn/generic/whk_1/_" {
+		t.Errorf("got %+v", e)
+	}
+	if strings.Contains(g.log.String(), "learned") {
+		t.Error("the log tells the secret")
 	}
 }

@@ -61,7 +61,9 @@ type answer struct {
 // shake is the answer to a handshake, once what it asks for is done.
 func (s *Service) shake(ctx context.Context, rt *route, reply *providers.HandshakeReply) answer {
 	if !reply.Learn.IsZero() {
-		return refuse(http.StatusServiceUnavailable, "a secret that nobody keeps")
+		if refusal := s.learn(ctx, rt, reply.Learn); refusal != nil {
+			return *refusal
+		}
 	}
 	if reply.Confirm != "" {
 		if s.Confirm == nil {
