@@ -46,3 +46,34 @@ func TestPublishedSignatures(t *testing.T) {
 		}
 	}
 }
+
+// TestPublishedSendGridSignature checks the signature that SendGrid's libraries
+// are tested with. Its body is one object, where events come as a list.
+func TestPublishedSendGridSignature(t *testing.T) {
+	const source = "https://github.com/sendgrid/sendgrid-go/blob/main/helpers/eventwebhook/eventwebhook_test.go"
+	packs, err := providers.LoadAll(catalog.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEDr2LjtURuePQzplybdC+u4CwrqDqBaWjcMMsTbhdbcwHBcepxo7yAQGhHPTnlvFYPAZFceEu/1FwCM/QmGUhA=="
+	check := providers.Check{Secrets: []providers.Secret{providers.NewSecret([]byte(key))}}
+	d := &providers.Delivery{
+		Method:     http.MethodPost,
+		Header:     http.Header{},
+		Body:       []byte(`{"category":"example_payload","event":"test_event","message_id":"message_id"}`),
+		ReceivedAt: time.Unix(1588788367, 0),
+	}
+	d.Header.Set("X-Twilio-Email-Event-Webhook-Signature", "MEUCIQCtIHJeH93Y+qpYeWrySphQgpNGNr/U+UyUlBkU6n7RAwIgJTz2C+8a8xonZGi6BpSzoQsbVRamr2nlxFDWYNH2j/0=")
+	d.Header.Set("X-Twilio-Email-Event-Webhook-Timestamp", "1588788367")
+	verdict, err := packs["sendgrid"].Webhooks.Verify(t.Context(), d, check)
+	if err != nil {
+		t.Fatalf("as in %s: %v", source, err)
+	}
+	if verdict.Level != "body+time" {
+		t.Errorf("vouches for %q, want body+time", verdict.Level)
+	}
+	d.Header.Set("X-Twilio-Email-Event-Webhook-Timestamp", "1588788368")
+	if _, err := packs["sendgrid"].Webhooks.Verify(t.Context(), d, check); err == nil {
+		t.Error("another time passes")
+	}
+}
