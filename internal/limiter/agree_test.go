@@ -131,12 +131,15 @@ func (s *twoStores) release(t *rapid.T, r Report) {
 
 // agree runs random sequences against both stores, the clock set back now and
 // then.
-func agree(t *testing.T, client redis.UniversalClient) {
+func agree(t *testing.T, client redis.UniversalClient, edits ...func(*Redis)) {
 	rapid.Check(t, func(t *rapid.T) {
 		if err := client.FlushAll(context.Background()).Err(); err != nil {
 			t.Fatal(err)
 		}
 		s := newTwoStores(client)
+		for _, edit := range edits {
+			edit(s.redis)
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"acquire": func(t *rapid.T) { s.acquire(t, drawCall(t)) },
 			"again":   func(t *rapid.T) { s.acquire(t, drawCall(t)) },
