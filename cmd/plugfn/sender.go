@@ -68,12 +68,11 @@ type sentDelivery struct {
 // send sends d under a new delivery id. A refusal is an error.
 func (s *sender) send(ctx context.Context, d *providers.Delivery, newID string) (sentDelivery, error) {
 	sent := sentDelivery{Path: firstOf(s.path, d.URL.RequestURI()), Events: []string{}}
-	reading, err := s.pack.Webhooks.Read(d)
+	silent, err := s.silent(d)
 	if err != nil {
-		return sent, usage("", "%s cannot read this delivery: %v", s.pack.Name, err)
+		return sent, err
 	}
-	handshake := reading.IsHandshake()
-	if !handshake {
+	if silent == "" {
 		if err := s.pack.Webhooks.NewDeliveryID(d, newID); err != nil {
 			sent.Remark = err.Error()
 		}
@@ -81,22 +80,43 @@ func (s *sender) send(ctx context.Context, d *providers.Delivery, newID string) 
 			return sent, err
 		}
 	}
-	if err := s.signer.Sign(d, s.base+firstOf(s.path, d.URL.Path)); err != nil {
-		return sent, err
+	if d.Method == http.MethodPost {
+		if err := s.signer.Sign(d, s.base+firstOf(s.path, d.URL.Path)); err != nil {
+			return sent, err
+		}
 	}
 	began := time.Now()
 	if sent.Status, err = s.post(ctx, d); err != nil {
 		return sent, err
 	}
 	sent.Milliseconds = time.Since(began).Milliseconds()
-	if handshake {
-		sent.Remark = "a handshake: it makes no event"
+	if silent != "" {
+		sent.Remark = silent
 		return sent, nil
 	}
 	if sent.Events, err = s.watch(ctx, sent.Delivery); err != nil {
 		sent.Remark = firstOf(sent.Remark, err.Error())
 	}
 	return sent, ctx.Err()
+}
+
+// silent says why d makes no event; "": it makes one.
+func (s *sender) silent(d *providers.Delivery) (string, error) {
+	const handshake = "a handshake: it makes no event"
+	if d.Method != http.MethodPost {
+		return handshake, nil // deliveries are posted
+	}
+	reading, err := s.pack.Webhooks.Read(d)
+	if err != nil {
+		return "", usage("", "%s cannot read this delivery: %v", s.pack.Name, err)
+	}
+	if reading.IsHandshake() {
+		return handshake, nil
+	}
+	if found, err := reading.Events(); err == nil && len(found) == 0 {
+		return "an empty batch: it makes no event", nil
+	}
+	return "", nil
 }
 
 // deliveryID is the id that the event of d will have.
