@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/auth"
@@ -52,7 +56,7 @@ func (p *process) build(ctx context.Context, role string) (service, error) {
 	case roleIngress:
 		return p.buildIngress(b, log)
 	case roleExecutor:
-		return p.buildExecutor(b, log)
+		return p.buildExecutor(ctx, b, log)
 	case roleAuth:
 		return p.buildAuth(ctx, b, log)
 	default:
@@ -93,28 +97,57 @@ func (r *receiving) Run(ctx context.Context) error {
 	return runGroup(ctx, r.Service.Run, r.secrets.Run, r.endpoints.Run)
 }
 
-func (p *process) buildExecutor(b *bus.Bus, log zerolog.Logger) (service, error) {
+func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
 	credentials, err := auth.NewClient(b.Conn())
 	if err != nil {
 		return nil, err
 	}
-	s, err := executor.New(executor.Config{
-		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry,
+	kv, err := b.JetStream().KeyValue(ctx, bus.BucketLimits)
+	if err != nil {
+		return nil, fmt.Errorf("opening the limits that are set: %w", err)
+	}
+	e := &executing{
+		credentials: credentials, overrides: limiter.NewOverrides(kv, log), presence: limiter.NewPresence(b.Conn()),
+		conn: b.Conn(), log: log,
+	}
+	cfg := limiter.Config{Replicas: e.presence.Replicas, Log: log}
+	if address := string(p.settings.RedisURL.Reveal()); address != "" {
+		if cfg.Redis, err = limiter.NewRedisClient(address); err != nil {
+			return nil, fmt.Errorf("PLUGFN_REDIS_URL: %w", err)
+		}
+		e.redis = cfg.Redis
+	}
+	e.limits = limiter.New(cfg)
+	e.Service, err = executor.New(executor.Config{
+		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Limiter: e.limits, Overrides: e.overrides,
 		Credentials: credentials, Parking: b, Log: log, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.settings.ExecutorMaxInFlight}),
 		MaxInFlight: p.settings.ExecutorMaxInFlight, DrainTimeout: p.settings.DrainTimeout,
 	})
-	return &executing{s, credentials}, err
+	return e, err
 }
 
-// executing is an executor with the client that remembers credentials for it.
+// executing is an executor with what it works with: the client that remembers
+// credentials for it, and the limits.
 type executing struct {
 	*executor.Service
 	credentials *auth.Client
+	limits      *limiter.Limiter
+	overrides   *limiter.Overrides
+	presence    *limiter.Presence
+	redis       io.Closer // nil: there is none
+	conn        *nats.Conn
+	log         zerolog.Logger
 }
 
 // Run ends when the executor does.
 func (e *executing) Run(ctx context.Context) error {
-	return runGroup(ctx, e.Service.Run, e.credentials.Run)
+	err := runGroup(ctx, e.Service.Run, e.credentials.Run, e.overrides.Run, e.presence.Run, func(ctx context.Context) error {
+		return e.limits.Serve(ctx, e.conn, e.log)
+	})
+	if e.redis != nil {
+		err = errors.Join(err, e.redis.Close())
+	}
+	return err
 }
 
 func (p *process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error) {

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"slices"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -17,6 +18,11 @@ type Bounds struct {
 	Hold time.Duration
 	// Overrides are the operator's. Nil: none.
 	Overrides *Overrides
+	// Share, above 0 and below 1, is how much of the rates of the whole app those
+	// calls may take that have the same Holder: they queue for their share in the
+	// first stage, and leave the rest to others. 0: there are no shares.
+	Share  float64
+	Holder string
 }
 
 // Scope is what the keys of all calls of the same provider and app belong to.
@@ -32,6 +38,9 @@ func (b *Bounds) Shared() Call { return b.call(false) }
 
 func (b *Bounds) call(own bool) Call {
 	c := Call{Scope: Scope(b.Provider, b.App)}
+	if own {
+		c.Limits = b.shares()
+	}
 	for i := range b.Limits {
 		l := &b.Limits[i]
 		over, _ := b.override(l.ID)
@@ -59,6 +68,33 @@ func (b *Bounds) call(own bool) Call {
 		}
 	}
 	return c
+}
+
+// shares are the holder's parts of the rates of the whole app, where no rate of
+// his own keeps him apart already: to queue for both would let the slower one
+// hold up calls that only the faster one is for.
+func (b *Bounds) shares() []Limit {
+	if b.Share <= 0 || b.Share >= 1 || slices.ContainsFunc(b.Limits, func(l providers.BoundLimit) bool { return l.Own && l.Rate.Count > 0 }) {
+		return nil
+	}
+	var shares []Limit
+	for i := range b.Limits {
+		l := &b.Limits[i]
+		if l.Rate.Count == 0 || !l.IsOfApp() {
+			continue
+		}
+		over, _ := b.override(l.ID)
+		rate := l.Rate
+		if over.Rate.Count > 0 {
+			rate = over.Rate
+		}
+		shares = append(shares, Limit{
+			ID: l.ID, Key: l.At + ":share:" + events.Token(b.Holder), Cost: int64(l.Cost),
+			Rate:  Rate{int64(rate.Count), min(maxInterval, time.Duration(float64(rate.Per)/b.Share))},
+			Burst: max(int64(l.Cost), int64(float64(burstOf(l.Limit, over))*b.Share)),
+		})
+	}
+	return shares
 }
 
 // burstOf is the burst of a rate as it is with the operator's override.

@@ -213,6 +213,12 @@ func (l *Limit) isOwn() bool {
 	})
 }
 
+// IsOfApp reports whether all calls of the app share the limit, whoever they
+// are for.
+func (l *Limit) IsOfApp() bool {
+	return !slices.ContainsFunc(l.Key, func(d string) bool { return d != dimensionApp })
+}
+
 func isConnection(dimension string) bool {
 	return dimension == dimensionConnection || dimension == dimensionAccount
 }

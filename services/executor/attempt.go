@@ -22,9 +22,10 @@ type finding struct {
 	reading     reading       // of a read that succeeded: what is known beside the data
 	failure     *events.Error // nil: it succeeded
 	retryAfter  time.Duration
-	sent        int  // how often it may have reached the provider
-	version     int  // of the credential that was refused; 0: none was
-	interrupted bool // it was not let finish
+	sent        int   // how often it may have reached the provider
+	version     int   // of the credential that was refused; 0: none was
+	interrupted bool  // it was not let finish
+	noSlot      error // why nothing was sent: a *pause, or trouble with the limits
 }
 
 // ailing reports whether the provider itself is to blame: it failed, or could
@@ -39,14 +40,16 @@ type attempt struct {
 	task       *task
 	plan       plan
 	credential providers.Credential
+	entry      *entry
+	slot       *slot // for the first call; nil: it has to be got
 
 	sent atomic.Bool // bytes of the request may have left
 }
 
 // attempt calls the provider, and once more where it has refused a credential
 // that is not the newest any more: then it has done nothing.
-func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Credential) finding {
-	a := attempt{worker: w, task: t, plan: p, credential: c}
+func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Credential, e *entry, s *slot) finding {
+	a := attempt{worker: w, task: t, plan: p, credential: c, entry: e, slot: s}
 	f := a.run(ctx)
 	if a.isRefused(&f) {
 		f = a.renewed(ctx, f)
@@ -61,6 +64,9 @@ func (a *attempt) run(ctx context.Context) finding {
 	defer cancel()
 	if a.plan.action.Effect == providers.EffectRead {
 		r, err := a.read(a.traced(ctx))
+		if f, ok := unsent(err); ok {
+			return f
+		}
 		f := a.finding(r.data, a.failure(ctx, err), err)
 		f.reading = r
 		return a.report(r.status, started, f)
@@ -68,16 +74,44 @@ func (a *attempt) run(ctx context.Context) finding {
 	defer a.outdate(ctx)
 	request, err := a.plan.action.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.task.Params, a.credential, keyOf(a.task))
 	if err != nil {
+		a.slot.cancel(ctx)
 		return a.report(0, started, a.finding(nil, asError(err, events.CodeInternal), nil))
 	}
 	response, err := a.do(a.task.Provider, request)
 	if err != nil {
+		a.unanswered(ctx, a.slot)
 		return a.report(0, started, a.finding(nil, a.interrupted(ctx, err), err))
 	}
 	defer response.Body.Close()
+	heard := a.slot.listen(response)
 	data, err := a.plan.action.Read(response)
+	a.slot.done(ctx, response, heard(), err)
 	return a.report(response.StatusCode, started, a.finding(data, a.failure(ctx, err), err))
 }
+
+// unanswered settles the slot of a call without a response.
+func (a *attempt) unanswered(ctx context.Context, s *slot) {
+	if a.sent.Load() {
+		s.done(ctx, nil, nil, nil)
+	} else {
+		s.cancel(ctx)
+	}
+}
+
+// unsent is what an attempt comes to whose first call has no slot yet.
+func unsent(err error) (finding, bool) {
+	var why slotError
+	if !errors.As(err, &why) {
+		return finding{}, false
+	}
+	return finding{class: classPaused, noSlot: why.error}, true
+}
+
+// slotError is why a slot could be neither got nor waited for.
+type slotError struct{ error }
+
+// Unwrap returns the reason.
+func (e slotError) Unwrap() error { return e.error }
 
 // failure is why a call came to nothing; nil if it did not.
 func (a *attempt) failure(ctx context.Context, err error) *events.Error {

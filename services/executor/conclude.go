@@ -43,6 +43,7 @@ func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error 
 // concludeCanceled concludes a request that was canceled before its turn, or
 // between two attempts.
 func (w *worker) concludeCanceled(ctx context.Context, t *task, e *entry) error {
+	w.dropPermit(ctx, e)
 	if e.Doubt {
 		e.Last = events.Errorf(events.CodeCanceled, "the request was canceled after an attempt whose outcome is not known")
 		return w.giveUp(ctx, t, e, verdict{do: doUnknown})

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
@@ -46,6 +47,8 @@ type Config struct {
 	Providers   *providers.Registry
 	Credentials Credentials
 	Parking     Parking
+	Limiter     Limiter            // nil: one that keeps the limits in this process, for a single executor
+	Overrides   *limiter.Overrides // of limits, by the operator; nil: none. Who made it runs it
 	Log         zerolog.Logger
 
 	HTTP         *http.Client     // calls the providers; nil: one of internal/outbound that trusts the operator's base URLs
@@ -63,7 +66,7 @@ type Service struct {
 	luck     func() float64             // in [0,1)
 	answers  answers.Store
 	flights  answers.Flights
-	turn     func(ctx context.Context, t *task, page int) error // waits before each page after the first; nil: does not
+	crowd    crowd
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -80,6 +83,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Limiter == nil {
+		cfg.Limiter = limiter.New(limiter.Config{})
 	}
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 256

@@ -39,6 +39,7 @@ func (w *worker) follow(ctx context.Context, t *task, p plan, e *entry, f findin
 // giveUp concludes t without success. What could have been tried again is kept
 // as a dead letter first.
 func (w *worker) giveUp(ctx context.Context, t *task, e *entry, v verdict) error {
+	w.dropPermit(ctx, e)
 	failure := *e.Last
 	r := t.over(w.Now(), e, &failure)
 	if v.do == doUnknown {

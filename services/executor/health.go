@@ -71,6 +71,16 @@ func (h *health) admit(provider, base string, now time.Time, again bool) (time.D
 	return 0, nil
 }
 
+// resting says how much longer a provider is left alone, without asking for an
+// attempt; 0: it is not.
+func (h *health) resting(provider, base string) time.Duration {
+	p := h.pulse(provider, base)
+	if !p.breaker.IsOpen() {
+		return 0
+	}
+	return p.breaker.RemainingDelay()
+}
+
 // note tells what an admitted attempt came to.
 func (h *health) note(provider, base string, well bool) {
 	p := h.pulse(provider, base)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -41,6 +42,8 @@ type entry struct {
 	Connection  string    `json:"connection,omitempty"` // that the attempts were made with
 	Version     int       `json:"version,omitempty"`    // of its credential, the last that was refused
 	Canceled    bool      `json:"canceled,omitempty"`
+
+	Permit *limiter.Permit `json:"permit,omitempty"` // of a slot that is the request's own, at Until; nil: none
 
 	Last *events.Error `json:"last,omitempty"` // what the last attempt came to
 

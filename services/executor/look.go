@@ -22,7 +22,11 @@ func (w *worker) look(ctx context.Context, t *task, p plan, c providers.Credenti
 	if !ok { // the pack has changed
 		return w.giveUp(ctx, t, e, verdict{do: doUnknown})
 	}
-	found, err := w.search(ctx, t, look, c)
+	s, err := w.slot(ctx, asker{t, e, look.Action(), c})
+	if err != nil {
+		return w.noSlot(ctx, t, e, err)
+	}
+	found, err := w.search(ctx, t, look, c, s)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -66,17 +70,22 @@ func (w *worker) lookAgain(ctx context.Context, t *task, e *entry, err error) er
 }
 
 // search makes the read that a look consists of.
-func (w *worker) search(ctx context.Context, t *task, look *providers.Look, c providers.Credential) (providers.Found, error) {
+func (w *worker) search(ctx context.Context, t *task, look *providers.Look, c providers.Credential, s *slot) (providers.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	request, err := look.NewRequest(ctx, w.Providers.BaseURL(t.Provider), c)
 	if err != nil {
+		s.cancel(ctx)
 		return providers.Found{}, asError(err, events.CodeInvalidParams)
 	}
 	response, err := w.do(t.Provider, request)
 	if err != nil {
+		s.done(ctx, nil, nil, nil)
 		return providers.Found{}, asError(err, events.CodeProviderUnavailable)
 	}
 	defer response.Body.Close()
-	return look.Read(response)
+	heard := s.listen(response)
+	found, err := look.Read(response)
+	s.done(ctx, response, heard(), err)
+	return found, err
 }

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -43,12 +44,18 @@ func (a *attempt) ask(ctx context.Context, etag string) (reading, error) {
 	w := &walk{attempt: a, base: a.Providers.BaseURL(a.task.Provider), most: min(max(a.task.MaxPages, 1), a.plan.action.Pages())}
 	req, err := a.plan.action.NewRequest(ctx, w.base, a.task.Params, a.credential)
 	if err != nil {
+		if w.slot != nil {
+			w.slot.cancel(ctx)
+		}
 		return reading{}, asError(err, events.CodeInternal)
 	}
 	if etag != "" {
 		req.Header.Set("If-None-Match", etag)
 	}
-	next, err := w.page(req, a.task.Params)
+	if err := w.await(ctx); err != nil {
+		return reading{}, err
+	}
+	next, err := w.page(ctx, req, a.task.Params)
 	for err == nil && next != nil && len(w.taken) < w.most && w.size <= maxInline {
 		next, err = w.follow(ctx, next)
 	}
@@ -60,32 +67,59 @@ func (a *attempt) ask(ctx context.Context, etag string) (reading, error) {
 
 // follow reads a page after the first, when its turn has come.
 func (w *walk) follow(ctx context.Context, next *providers.Next) (*providers.Next, error) {
-	if w.turn != nil {
-		if err := w.turn(ctx, w.task, len(w.taken)+1); err != nil {
-			return nil, err
+	if err := w.await(ctx); err != nil {
+		var waits *pause
+		if errors.As(err, &waits) && w.next != nil && !w.task.StreamPages {
+			w.dropPermit(ctx, w.entry)
+			return nil, nil //nolint:nilnil // it is left to another request
 		}
+		return nil, err
 	}
 	req, err := w.plan.action.NewNextRequest(ctx, w.base, next, w.credential)
 	if err != nil {
+		w.slot.cancel(ctx)
 		return nil, asError(err, events.CodeInternal)
 	}
-	return w.page(req, next.With())
+	return w.page(ctx, req, next.With())
+}
+
+// await gets the slot of the next page, if there is none yet.
+func (w *walk) await(ctx context.Context) error {
+	if w.slot != nil {
+		return nil
+	}
+	s, err := w.worker.slot(ctx, asker{w.task, w.entry, w.plan.action, w.credential})
+	if err != nil {
+		return slotError{err}
+	}
+	w.slot = s
+	return nil
 }
 
 // page reads one page, and takes it in if there is room for it. It returns what
 // leads on.
-func (w *walk) page(req *http.Request, params json.RawMessage) (*providers.Next, error) {
+func (w *walk) page(ctx context.Context, req *http.Request, params json.RawMessage) (*providers.Next, error) {
+	s := w.slot
+	w.slot = nil
 	resp, err := w.do(w.task.Provider, req)
 	if err != nil {
+		w.unanswered(ctx, s)
 		return nil, err
 	}
 	defer resp.Body.Close()
 	w.status = resp.StatusCode
 	if w.status == http.StatusNotModified && req.Header.Get("If-None-Match") != "" {
 		w.unchanged = true
+		if w.plan.pack.HTTP.ETags {
+			s.free(ctx)
+		} else {
+			s.done(ctx, resp, nil, nil)
+		}
 		return nil, nil //nolint:nilnil // nothing leads on
 	}
+	heard := s.listen(resp)
 	page, err := w.plan.action.ReadPage(resp, params)
+	s.done(ctx, resp, heard(), err)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,7 @@ package executor
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -186,33 +184,16 @@ func TestPagesAreSentByThemselves(t *testing.T) {
 	}
 }
 
-// Each page after the first waits for its turn; without one the read fails.
-func TestPagesTakeTurns(t *testing.T) {
-	s := tell(t, (&book{}).ServeHTTP, shelf(t))
-	service, err := New(s.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var turns []int
-	service.turn = func(_ context.Context, _ *task, page int) error {
-		if turns = append(turns, page); page == 4 {
-			return events.Errorf(events.CodeRateLimited, "no slot")
-		}
-		return nil
-	}
-	pack, _ := s.cfg.Providers.Pack("fake")
-	action, _ := pack.Action("cursor.list")
-	a := attempt{
-		worker: &worker{Service: service}, credential: mustCredential(t), plan: plan{pack, action},
-		task: &task{ActionRequest: events.ActionRequest{Provider: "fake", Params: json.RawMessage(`{}`), MaxPages: 3}},
-	}
-	if r, err := a.ask(t.Context(), ""); err != nil || r.pages != 3 || fmt.Sprint(turns) != "[2 3]" {
-		t.Errorf("%d pages after the turns %v, %v", r.pages, turns, err)
-	}
-	a.task.MaxPages = 7
-	var limited *events.Error
-	if _, err := a.ask(t.Context(), ""); !errors.As(err, &limited) || limited.Code != events.CodeRateLimited {
-		t.Errorf("got %v", err)
+// Each page takes a slot of its own. Where the next one is far ahead, the pages
+// in hand are the answer, and it says what leads on.
+func TestPagesTakeSlots(t *testing.T) {
+	text := strings.Replace(shelfPack, "actions:\n", "limits:\n  - {id: pages, key: [connection], rate: 1/1m, burst: 3}\nactions:\n", 1)
+	s := tellPack(t, text, (&book{}).ServeHTTP)
+	s.start()
+	s.request(events.ActionRequest{ID: "a", Action: "cursor.list", Params: json.RawMessage(`{}`), MaxPages: 5})
+	r := s.results(1)[0]
+	if r.Outcome != events.Succeeded || r.Pages != 3 || !r.More || string(r.Next) != `{"cursor":"4"}` || s.provider.count() != 3 {
+		t.Errorf("got %+v after %d calls", r, s.provider.count())
 	}
 }
 

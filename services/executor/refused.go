@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 
 	"github.com/plugfn/plugfn/pkg/events"
 )
@@ -20,7 +21,11 @@ func (a *attempt) renewed(ctx context.Context, refused finding) finding {
 		if newer.Version <= a.credential.Version {
 			return refused
 		}
-		again := attempt{worker: a.worker, task: a.task, plan: a.plan, credential: newer}
+		s, err := a.worker.slot(ctx, asker{a.task, a.entry, a.plan.action, newer})
+		if err != nil {
+			return a.later(ctx, refused, err)
+		}
+		again := attempt{worker: a.worker, task: a.task, plan: a.plan, credential: newer, entry: a.entry, slot: s}
 		a.Log.Info().Str("request", a.task.ID).Str("connection", newer.ConnectionID).Int("version", newer.Version).Msg("credential renewed, trying once more")
 		f := again.run(ctx)
 		f.sent += refused.sent
@@ -35,5 +40,19 @@ func (a *attempt) renewed(ctx context.Context, refused finding) finding {
 	refused.class = classNothing
 	refused.failure.Code, refused.failure.Retryable = events.CodeProviderUnavailable, true
 	refused.failure.Message = a.task.Provider + " refuses the credential, and a newer one cannot be had now; nothing was done: try again later"
+	return refused
+}
+
+// later is a finding whose second try has no slot yet: the provider did nothing,
+// and the newer credential is at hand when the request comes again.
+func (a *attempt) later(ctx context.Context, refused finding, err error) finding {
+	a.dropPermit(ctx, a.entry)
+	var waits *pause
+	refused.class = classNothing
+	if errors.As(err, &waits) {
+		refused.class, refused.retryAfter = classPaused, max(waits.until.Sub(a.Now()), sharedNap)
+	}
+	refused.failure.Code, refused.failure.Retryable = events.CodeRateLimited, true
+	refused.failure.Message = a.task.Provider + " refused a credential that has been renewed, and its limits leave no room for another try yet"
 	return refused
 }

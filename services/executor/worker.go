@@ -104,25 +104,45 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 
 // try makes one attempt at t, if the provider is well enough for it.
 func (w *worker) try(ctx context.Context, t *task, p plan, c providers.Credential, e *entry) error {
-	if pause, why := w.health.admit(t.Provider, w.Providers.BaseURL(t.Provider), w.Now(), e.Attempts > 0); pause > 0 {
+	base := w.Providers.BaseURL(t.Provider)
+	var s *slot
+	if w.health.resting(t.Provider, base) == 0 && !w.mayKnow(t, p, c) {
+		var err error
+		if s, err = w.slot(ctx, asker{t, e, p.action, c}); err != nil {
+			return w.noSlot(ctx, t, e, err)
+		}
+	}
+	if pause, why := w.health.admit(t.Provider, base, w.Now(), e.Attempts > 0); pause > 0 {
+		if s != nil {
+			s.cancel(ctx)
+		}
+		w.dropPermit(ctx, e)
 		return w.follow(ctx, t, p, e, finding{class: classPaused, retryAfter: pause, failure: why})
 	}
 	e.Attempts++
-	if err := w.claim(ctx, t, p, e); errors.Is(err, errTaken) {
-		w.health.note(t.Provider, w.Providers.BaseURL(t.Provider), true)
-		return w.overtaken(ctx, t)
-	} else if err != nil {
-		w.health.note(t.Provider, w.Providers.BaseURL(t.Provider), true)
+	if err := w.claim(ctx, t, p, e); err != nil {
+		w.health.note(t.Provider, base, true)
+		if s != nil {
+			s.cancel(ctx)
+		}
+		if errors.Is(err, errTaken) {
+			return w.overtaken(ctx, t)
+		}
 		return err
 	}
 	if err := w.at(pointClaimed); err != nil {
 		return err
 	}
-	f := w.attempt(ctx, t, p, c)
+	f := w.attempt(ctx, t, p, c, e, s)
 	if err := w.at(pointAnswered); err != nil {
 		return err
 	}
-	w.health.note(t.Provider, w.Providers.BaseURL(t.Provider), !f.ailing())
+	w.health.note(t.Provider, base, !f.ailing())
+	if f.noSlot != nil {
+		e.Attempts--
+		return w.noSlot(ctx, t, e, f.noSlot)
+	}
+	w.dropPermit(ctx, e) // the answer was at hand
 	if ctx.Err() != nil && f.interrupted {
 		return fmt.Errorf("stopping: %w", ctx.Err()) // its next delivery finds the claim
 	}
@@ -131,6 +151,34 @@ func (w *worker) try(ctx context.Context, t *task, p plan, c providers.Credentia
 		e.Attempts-- // the provider did not even try
 	}
 	return w.follow(ctx, t, p, e, f)
+}
+
+// mayKnow reports whether the answer may be at hand, so that a slot is got only
+// when it turns out that it is not.
+func (w *worker) mayKnow(t *task, p plan, c providers.Credential) bool {
+	a := attempt{worker: w, task: t, plan: p, credential: c}
+	_, ok := a.question()
+	return ok
+}
+
+// noSlot is what happens to t when the limits do not let it pass.
+func (w *worker) noSlot(ctx context.Context, t *task, e *entry, err error) error {
+	var waits *pause
+	if errors.As(err, &waits) {
+		return w.putOff(ctx, t, e, waits)
+	}
+	if errors.As(err, &e.Last) {
+		return w.giveUp(ctx, t, e, verdict{do: endOf(e)})
+	}
+	return fmt.Errorf("asking the limits: %w", err)
+}
+
+// endOf is how a request ends that cannot go on.
+func endOf(e *entry) do {
+	if e.Doubt {
+		return doUnknown
+	}
+	return doFail
 }
 
 // claim notes that t is about to be sent, before the first byte. A read needs

@@ -40,7 +40,8 @@ type Settings struct {
 	IngressMaxInFlight  int
 	IngressMaxBytes     int64
 	ExecutorMaxInFlight int
-	AllowPrivate        []netip.Prefix // nil: public addresses only
+	RedisURL            providers.Secret // that keeps the limits; zero: the process does
+	AllowPrivate        []netip.Prefix   // nil: public addresses only
 	DrainTimeout        time.Duration
 
 	layers *layers

@@ -143,6 +143,10 @@ func Table() []Variable {
 			Help: "action requests worked on at once", set: count(func(s *Settings) *int { return &s.ExecutorMaxInFlight }),
 		},
 		{
+			Name: "PLUGFN_REDIS_URL", Key: "redis.url", Scope: Server, Secret: true,
+			Help: "Redis that keeps the limits of providers for all executors, such as redis://:password@host:6379/0, rediss:// for TLS, with ?cluster=true for a cluster; empty: each executor keeps them by itself", set: secret(func(s *Settings) *providers.Secret { return &s.RedisURL }),
+		},
+		{
 			Name: "PLUGFN_ALLOW_PRIVATE_CIDRS", Key: "allow_private_cidrs", Scope: Server,
 			Help: "networks, separated by commas, in which providers may be although they are not public; the hosts of base URLs that you set may be anywhere", set: networks(func(s *Settings) *[]netip.Prefix { return &s.AllowPrivate }),
 		},
