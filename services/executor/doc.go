@@ -19,7 +19,8 @@
 //	held         wait for its time; end it after its limit
 //	credential   find the connection and its credential
 //	look         where an attempt may have been carried out: look at the provider, instead of an attempt
-//	try          admit:   may the provider be asked now? (breaker, retry budget)
+//	try          slot:    do its limits let the call pass? See slot.go
+//	             admit:   may the provider be asked now? (breaker, retry budget)
 //	             claim:   note the write as sent, before its first byte
 //	             attempt: call the provider, and once more with a newer credential after a 401
 //	follow       have decide, a pure function, say what is next, and do it: conclude, wait, look, park, give up
@@ -31,7 +32,12 @@
 // each id; and a write that may have reached the provider is sent again only as
 // its effect allows, see package providers.
 //
-// Nothing sleeps here: what has to wait is noted in the journal, handed to the
+// Each call has a slot: each page of a list, each look, and the second try with
+// a newer credential take one of their own. A read gets its slot when it turns
+// out that no kept answer counts and nobody else is asking the same. One that is
+// far ahead is kept in the journal, and the request comes again when it is due.
+//
+// Nothing sleeps here for more than a second or so: what has to wait is noted in the journal, handed to the
 // schedules of the bus under its id, and acknowledged. Whoever gets it when it
 // is due goes on from the journal.
 //
