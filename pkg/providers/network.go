@@ -34,7 +34,8 @@ func inNetworks(all []Network, addr netip.Addr) bool {
 }
 
 // HostPattern is a host, or several that differ in some of their labels, each of
-// which is a *: sns.*.amazonaws.com. The last two are always written out.
+// which is a *: sns.*.amazonaws.com. The last two are always written out. A * is
+// never storage that anybody can rent, such as s3.
 type HostPattern struct{ labels []string }
 
 var hostLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
@@ -64,12 +65,17 @@ func (h HostPattern) matches(host string) bool {
 		return false
 	}
 	for i, l := range labels {
-		if !hostLabel.MatchString(l) || h.labels[i] != "*" && h.labels[i] != l {
+		if !hostLabel.MatchString(l) || h.labels[i] != l && (h.labels[i] != "*" || isStorage(l)) {
 			return false
 		}
 	}
 	return true
 }
+
+// isStorage tells whether a label is one of Amazon S3, as in s3 or s3-eu-west-1.
+// What stands in front of it is a bucket, which anybody may own: a bucket named
+// sns must not pass for the service.
+func isStorage(label string) bool { return label == "s3" || strings.HasPrefix(label, "s3-") }
 
 // maxURL is the longest address in bytes that is taken from a delivery.
 const maxURL = 2 << 10

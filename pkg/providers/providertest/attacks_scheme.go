@@ -74,6 +74,7 @@ func (a *target) remote() []attack {
 			"https://evil.example#@" + host + "/", "http://" + host + "/a.pem", "https://" + host + ":8443/a.pem", "https://evil" + host + "/a.pem",
 			"https://" + host + "./a.pem", "https://user@" + host + "/a.pem", "https://" + host + "\\@evil.example/", "//" + host + "/a.pem",
 			"https://" + strings.ToUpper(host) + "/a.pem", "https://x." + host + "/a.pem", "https:" + host + "/a.pem", "https://" + host, "file:///etc/passwd",
+			"https://" + host + "/a.pem?again=1",
 		} {
 			all = append(all, attack{"the certificate at " + address, func(d *providers.Delivery, c *providers.Check) {
 				a.put(d, v.Certificate.From, address)
