@@ -233,3 +233,56 @@ func TestHandshakeBringsASecret(t *testing.T) {
 		t.Error("the log tells the secret")
 	}
 }
+
+// parametrised makes generic one that reads deliveries as the fragment says.
+func parametrised(t *testing.T, fragment string) func(*Config) {
+	return func(c *Config) {
+		t.Helper()
+		pack, _ := c.Providers.Pack("generic")
+		own, err := pack.Webhooks.With([]byte(fragment))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := *pack
+		changed.Webhooks = own
+		if c.Providers, err = providers.NewRegistry(map[string]*providers.Pack{"generic": &changed}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestGenuineButNobodyIsHome: what needs no secret of the endpoint to be genuine
+// is still nobody's while it is not known whose the endpoint is.
+func TestGenuineButNobodyIsHome(t *testing.T) {
+	h := newHouse()
+	g := open(t, func(c *Config) { c.Endpoints = h }, parametrised(t, `{"verify": [{"scheme": "network", "networks": ["127.0.0.0/8"]}]}`))
+	d := &providers.Delivery{Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(`{"id":"1","type":"a"}`)}
+	for partly, want := range map[bool]int{true: http.StatusServiceUnavailable, false: http.StatusUnauthorized} {
+		h.mu.Lock()
+		h.partly = partly
+		h.mu.Unlock()
+		if status, _ := g.send("generic/soon", d); status != want {
+			t.Errorf("partly known is %t: status %d, want %d", partly, status, want)
+		}
+	}
+	if s := g.stored(events.StreamEvents); len(s) != 0 || len(h.seen) != 0 {
+		t.Errorf("stored %v, seen %v", s, h.seen)
+	}
+}
+
+// TestEndpointsOwnHandshakes: an endpoint may be asked with a method that its
+// pack does not know.
+func TestEndpointsOwnHandshakes(t *testing.T) {
+	g, h := openHouse(t)
+	pack, _ := g.registry.Pack("generic")
+	own, err := pack.Webhooks.With([]byte(`{"handshake": [{"method": "GET", "signed": "none", "when": {"query:mode": "subscribe"}, "respond": {"text": "query:challenge"}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.all["generic/one"] = endpoint.Endpoint{ID: "whk_one", Provider: "generic", UserID: "u1", State: endpoint.Active, Webhooks: own}
+	for path, want := range map[string]int{"generic/one": http.StatusOK, "generic/two": http.StatusMethodNotAllowed, "generic": http.StatusMethodNotAllowed} {
+		if status, body := g.send(path+"?mode=subscribe&challenge=abc", &providers.Delivery{Method: http.MethodGet}); status != want || want == http.StatusOK && body != "abc" {
+			t.Errorf("%s: answered %d %q, want %d", path, status, body, want)
+		}
+	}
+}

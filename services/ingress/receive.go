@@ -25,14 +25,14 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
-	if !pack.Webhooks.TakesMethod(r.Method) {
+	started := s.Now()
+	rt := s.routeOf(pack, token)
+	if !rt.pack.Webhooks.TakesMethod(r.Method) && !pack.Webhooks.TakesMethod(r.Method) {
 		s.refusals.add(r, http.StatusMethodNotAllowed, "method", s.Now())
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	started := s.Now()
-	rt := s.routeOf(pack, token)
 	a := s.take(w, r, rt, started)
 	if a.status >= 400 {
 		s.refusals.add(r, a.status, a.reason, started)

@@ -50,7 +50,7 @@ func (s *Service) check(rt *route) (providers.Check, bool) {
 // there is not, nothing is.
 func (s *Service) verify(ctx context.Context, rt *route, d *providers.Delivery, c providers.Check, all bool) (providers.Verdict, *answer) {
 	verdict, err := rt.pack.Webhooks.Verify(ctx, d, c)
-	if err == nil && !rt.isApp && !rt.found && all {
+	if err == nil && !rt.isApp && !rt.found {
 		err = &providers.VerifyError{Reason: providers.ReasonMismatch}
 	}
 	if err == nil {
