@@ -43,7 +43,7 @@ func (in *inspection) sns() (string, error) {
 		if !ok && name == "Subject" {
 			continue
 		}
-		if !ok {
+		if !ok || name != "Message" && strings.Contains(value, "\n") { // which could hide the next member in this one
 			return "", refused(ReasonMalformed)
 		}
 		b.WriteString(name + "\n" + value + "\n")

@@ -13,6 +13,7 @@ const maxFormFields = 1000
 type form struct {
 	body   []byte
 	fields map[string]span // :: name → its first value, as written
+	count  int             // of fields, with those of the same name
 }
 
 // parseForm finds the fields. Their values are unescaped when they are asked for.
@@ -28,6 +29,9 @@ func parseForm(body []byte) (form, error) {
 		}
 		if err := f.add(pos, end); err != nil {
 			return form{}, err
+		}
+		if end > pos {
+			f.count++
 		}
 		pos = end + 1
 	}

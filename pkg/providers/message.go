@@ -22,7 +22,7 @@ import (
 //	{body: raw}               the body, byte for byte
 //	{body: sha256hex}         its SHA-256, in hex
 //	{body: crc32}             its CRC-32, as a decimal number
-//	{body: document}          the JSON: the body, or the form field that holds it
+//	{body: document}          the JSON: the body, or the one form field, which holds it
 //	{method: raw}             POST
 //	{url: registered}         the endpoint's address as the provider knows it
 //	{url: registered_path}    its path and query
@@ -166,7 +166,7 @@ func (m Message) write(h io.Writer, in *inspection) error {
 		}
 		if m[i].kind == partBody && m[i].text == "document" {
 			r := in.read()
-			if r == nil || r.doc == nil {
+			if r == nil || r.doc == nil || r.form.count > 1 { // what else is in the form is not signed
 				return refused(ReasonMalformed)
 			}
 			_, _ = h.Write(r.doc)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -351,4 +352,51 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("level is %s", verdict.Level)
 		}
 	})
+}
+
+// TestFormAroundADocument: a signature of the JSON in a form is none of what
+// somebody puts beside it.
+func TestFormAroundADocument(t *testing.T) {
+	w := demo(t, demoWith("bodies: [json, form:payload]",
+		"verify: [{scheme: hmac, hash: sha256, signature: {from: header:X-Sig, encoding: hex}, message: [{body: document}]}]"))
+	doc := `{"type":"created"}`
+	mac := hmac.New(sha256.New, []byte("s"))
+	mac.Write([]byte(doc))
+	signature := hex.EncodeToString(mac.Sum(nil))
+	field := "payload=" + url.QueryEscape(doc)
+	for body, want := range map[string]string{
+		field:       "",
+		field + "&": "",
+		field + "&payload=" + url.QueryEscape(`{"type":"deleted"}`): ReasonMalformed,
+		field + "&type=deleted": ReasonMalformed,
+		"type=deleted&" + field: ReasonMalformed,
+	} {
+		d := &Delivery{
+			Method: http.MethodPost, Body: []byte(body), ReceivedAt: time.Now(),
+			Header: http.Header{"Content-Type": {formType}, "X-Sig": {signature}},
+		}
+		_, err := w.Verify(t.Context(), d, Check{Secrets: []Secret{NewSecret([]byte("s"))}})
+		var refusal *VerifyError
+		if errors.As(err, &refusal); want == "" && err != nil || want != "" && (refusal == nil || refusal.Reason != want) {
+			t.Errorf("%s: got %v, want %q", body, err, want)
+		}
+	}
+}
+
+// TestSNSMembersOnLinesOfTheirOwn: the signed text of a message with a subject is
+// not that of one whose id goes on in a second line.
+func TestSNSMembersOnLinesOfTheirOwn(t *testing.T) {
+	w := demo(t, demoWith("verify: [{scheme: rsa, hash: sha256, signature: {from: json:/Signature, encoding: base64}, message: [{canonical: sns}]}]"))
+	text := func(id, subject string) (string, error) {
+		in := &inspection{w: w, c: &Check{}, d: &Delivery{Method: http.MethodPost, Header: http.Header{}, Body: []byte(
+			`{"Type":"Notification","Message":"two\nlines","MessageId":"` + id + `"` + subject + `,"Timestamp":"t","TopicArn":"a"}`)}}
+		return in.sns()
+	}
+	genuine, err := text("1", `,"Subject":"s"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if forged, err := text(`1\nSubject\ns`, ""); err == nil {
+		t.Errorf("taken; the same text is %t", forged == genuine)
+	}
 }
