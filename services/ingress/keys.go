@@ -136,8 +136,8 @@ func (k *Keys) isFresh(p *published, willDo func(*published) bool) bool {
 	return age < keysKept && p.err == nil && willDo(p)
 }
 
-// mayFetch tells whether one more address may be fetched now, and forgets the
-// oldest that is kept if there is no room for it. Whoever sends deliveries names
+// mayFetch tells whether one more address may be fetched now, and makes
+// room for it. Whoever sends deliveries names
 // addresses of certificates: he must not have us call, or keep, any number.
 func (k *Keys) mayFetch() bool {
 	now := k.now()
@@ -149,15 +149,28 @@ func (k *Keys) mayFetch() bool {
 	}
 	k.fetched = append(k.fetched, now)
 	if len(k.kept) >= maxDocuments {
-		oldest := ""
-		for url, p := range k.kept {
-			if k.isDone(p) && (oldest == "" || p.at.Before(k.kept[oldest].at)) {
-				oldest = url
-			}
-		}
-		delete(k.kept, oldest)
+		k.forget()
 	}
 	return true
+}
+
+// forget drops the oldest address, of those without a key if there are any: what
+// a sender has made up must not push out what is in use.
+func (k *Keys) forget() {
+	oldest := ""
+	for url, p := range k.kept {
+		if k.isDone(p) && (oldest == "" || p.goesBefore(k.kept[oldest])) {
+			oldest = url
+		}
+	}
+	delete(k.kept, oldest)
+}
+
+func (p *published) goesBefore(other *published) bool {
+	if (p.err != nil) != (other.err != nil) {
+		return p.err != nil
+	}
+	return p.at.Before(other.at)
 }
 
 // fetch fills p in. What was kept before stays good if it cannot be fetched.

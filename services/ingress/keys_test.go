@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,6 +119,26 @@ func TestKeysRefuse(t *testing.T) {
 	}
 	if made := i.calls.Load() - before; made > maxFetches {
 		t.Errorf("%d calls for certificates, want at most %d", made, maxFetches)
+	}
+}
+
+// TestKeysInUseStay: addresses that a sender makes up do not push them out.
+func TestKeysInUseStay(t *testing.T) {
+	i, at := newIssuer(t), &clock{}
+	keys := NewKeys(KeysConfig{HTTP: i.Client(), Now: at.now})
+	if _, err := keys.Certificate(t.Context(), i.URL+"/in-use.pem"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range maxDocuments + 10 {
+		at.advance(keysRefreshed)
+		_, _ = keys.Certificate(t.Context(), i.URL+"/made-up/"+strconv.Itoa(n))
+	}
+	before := i.calls.Load()
+	if _, err := keys.Certificate(t.Context(), i.URL+"/in-use.pem"); err != nil || i.calls.Load() != before {
+		t.Errorf("%d calls more, %v", i.calls.Load()-before, err)
+	}
+	if len(keys.kept) > maxDocuments {
+		t.Errorf("%d are kept", len(keys.kept))
 	}
 }
 
