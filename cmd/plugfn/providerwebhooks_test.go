@@ -28,7 +28,7 @@ func TestDocsTellTheSetUpOfEachProvider(t *testing.T) {
 	path := filepath.FromSlash("../../docs/webhook-providers.md")
 	want := webhooksMarkdown(packs)
 	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil { //nolint:gosec // a page of the documentation
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
