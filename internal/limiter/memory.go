@@ -111,6 +111,9 @@ func (m *Memory) full(c *Call, now int64) string {
 		if !ok {
 			continue
 		}
+		if int64(len(at.places)) < k.Max {
+			continue
+		}
 		at.sweep(now, math.MaxInt64)
 		if int64(len(at.places)) < k.Max {
 			continue
@@ -195,6 +198,9 @@ func (m *Memory) release(p *Permit, r *Report, now int64) {
 	defer m.mu.Unlock()
 	for i := range p.Limits {
 		t := &p.Limits[i]
+		if !r.settles(t) {
+			continue
+		}
 		s := m.limit(p.Scope, &t.Limit, now).settle(t, r.used(t), now)
 		if w, ok := r.Windows[t.ID]; ok && t.Window {
 			s = s.learn(max(0, w.Remaining), micros(w.Reset, maxWindow), now)
@@ -238,6 +244,9 @@ func (m *Memory) pause(scope string, p Pause, now int64) {
 	g = g.seen(now).pause(micros(p.For, maxPause), micros(p.base(), maxStep), now)
 	m.put(key, now, &cell{gate: g, expires: g.expires(now)})
 }
+
+// settles tells whether the end of a call changes anything about a limit.
+func (r *Report) settles(t *Taken) bool { return t.Window || r.used(t) != t.cost() }
 
 // used is what a limit cost in the end; at most a burst more than asked.
 func (r *Report) used(t *Taken) int64 {

@@ -113,9 +113,14 @@ func (c *Call) id(n int) string {
 func (s *Redis) Release(ctx context.Context, p Permit, r Report) error {
 	keys := make([]string, 0, len(p.Limits)+len(p.Concurrency)+len(r.Pauses))
 	argv := make([]any, 0, 4+7*len(p.Limits)+2*len(r.Pauses))
-	argv = append(argv, s.clock(), p.ID, len(p.Limits), len(p.Concurrency))
+	limits := 0
+	argv = append(argv, s.clock(), p.ID, 0, len(p.Concurrency))
 	for i := range p.Limits {
 		t := &p.Limits[i]
+		if !r.settles(t) {
+			continue
+		}
+		limits++
 		keys = append(keys, limitKey(p.Scope, t.Key))
 		remaining, reset := int64(-1), int64(0)
 		if w, ok := r.Windows[t.ID]; ok && t.Window {
@@ -123,6 +128,7 @@ func (s *Redis) Release(ctx context.Context, p Permit, r Report) error {
 		}
 		argv = append(argv, t.Rate.interval(), t.cost(), flag(t.Window), r.used(t), t.Mark, remaining, reset)
 	}
+	argv[2] = limits
 	for _, k := range p.Concurrency {
 		keys = append(keys, placeKey(p.Scope, k.Key))
 	}
