@@ -63,7 +63,7 @@ func (b *Bounds) call(own bool) Call {
 		case l.Own == own:
 			c.Limits = append(c.Limits, Limit{
 				ID: l.ID, Key: l.At, Rate: Rate{int64(rate.Count), rate.Per}, Cost: int64(l.Cost),
-				Burst: max(int64(l.Cost), burstOf(l.Limit, over)), Window: l.Observed(),
+				Burst: max(int64(l.Cost), BurstOf(l.Limit, over)), Window: l.Observed(),
 			})
 		}
 	}
@@ -91,14 +91,15 @@ func (b *Bounds) shares() []Limit {
 		shares = append(shares, Limit{
 			ID: l.ID, Key: l.At + ":share:" + events.Token(b.Holder), Cost: int64(l.Cost),
 			Rate:  Rate{int64(rate.Count), min(maxInterval, time.Duration(float64(rate.Per)/b.Share))},
-			Burst: max(int64(l.Cost), int64(float64(burstOf(l.Limit, over))*b.Share)),
+			Burst: max(int64(l.Cost), int64(float64(BurstOf(l.Limit, over))*b.Share)),
 		})
 	}
 	return shares
 }
 
-// burstOf is the burst of a rate as it is with the operator's override.
-func burstOf(l *providers.Limit, over Override) int64 {
+// BurstOf is the burst of a rate as it is with the operator's override; the zero
+// Override is none.
+func BurstOf(l *providers.Limit, over Override) int64 {
 	switch {
 	case over.Rate == (providers.Rate{}):
 		return int64(l.BurstOrDefault(l.Rate))

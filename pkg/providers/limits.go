@@ -65,6 +65,18 @@ func (l *Limit) BurstOrDefault(rate Rate) int {
 	}
 }
 
+// NearestLimit returns the ID of a limit of the pack that a name was most
+// likely meant to be, "" when none is close.
+func (p *Pack) NearestLimit(name string) string {
+	return nearest(name, func(yield func(string) bool) {
+		for _, l := range p.Limits {
+			if !yield(l.ID) {
+				return
+			}
+		}
+	})
+}
+
 // Rate is so many for each duration, written as 5000/1h. The zero value is none.
 type Rate struct {
 	Count int
