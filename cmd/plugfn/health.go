@@ -17,9 +17,10 @@ const readyTimeout = 2 * time.Second
 //
 //	GET /livez    200 as long as the process answers; asks nobody
 //	GET /readyz   200, or 503 while something is missing or the process stops;
-//	              ?verbose lists the checks
+//	              ?verbose lists the checks, and what else is worth knowing
 type health struct {
 	checks   []check
+	notes    []note
 	draining atomic.Bool
 }
 
@@ -27,6 +28,12 @@ type health struct {
 type check struct {
 	name  string
 	ready func(context.Context) error
+}
+
+// note is something to know that cannot be wrong.
+type note struct {
+	name string
+	tell func(context.Context) string
 }
 
 func (h *health) mount(mux *http.ServeMux) {
@@ -43,6 +50,9 @@ func (h *health) serve(w http.ResponseWriter, r *http.Request) {
 		status, text = http.StatusServiceUnavailable, "not ready\n"
 	}
 	if r.URL.Query().Has("verbose") {
+		for _, n := range h.notes {
+			lines = append(lines, "[i] "+n.name+": "+n.tell(ctx))
+		}
 		text = strings.Join(lines, "\n") + "\n" + text
 	}
 	answer(w, status, text)

@@ -24,6 +24,7 @@ type process struct {
 	packs    map[string]*providers.Pack
 	bus      *bus.Bus            // as admin
 	guests   []*bus.Bus          // the connections of the services, on the same server
+	spool    *bus.Spool          // of ingress; nil: there is none
 	registry *providers.Registry // set by register
 	listener net.Listener        // of HTTP; set by assemble
 }
@@ -86,6 +87,9 @@ func (p *process) close() error {
 	var problems []error
 	for _, b := range append(p.guests, p.bus) {
 		problems = append(problems, b.Close(ctx))
+	}
+	if p.spool != nil {
+		problems = append(problems, p.spool.Close())
 	}
 	return errors.Join(problems...)
 }

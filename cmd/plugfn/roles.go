@@ -54,7 +54,7 @@ func (p *process) build(ctx context.Context, role string) (service, error) {
 	}
 	switch role {
 	case roleIngress:
-		return p.buildIngress(b, log)
+		return p.buildIngress(ctx, b, log)
 	case roleExecutor:
 		return p.buildExecutor(ctx, b, log)
 	case roleAuth:
@@ -64,7 +64,7 @@ func (p *process) build(ctx context.Context, role string) (service, error) {
 	}
 }
 
-func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) {
+func (p *process) buildIngress(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
 	secrets, err := auth.NewWebhookSecrets(auth.WebhookSecretsConfig{Conn: b.Conn(), JetStream: b.JetStream(), Log: log})
 	if err != nil {
 		return nil, err
@@ -73,11 +73,15 @@ func (p *process) buildIngress(b *bus.Bus, log zerolog.Logger) (service, error) 
 	if err != nil {
 		return nil, err
 	}
+	spool, err := p.openSpool(ctx, log)
+	if err != nil {
+		return nil, err
+	}
 	caller := ingress.NewCaller(p.registry, p.outbound(outbound.Config{}))
 	s, err := ingress.New(ingress.Config{
 		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
-		GroupCommit: b.Durability() == bus.Single, PublicURL: p.publicURL(),
+		GroupCommit: b.Durability() == bus.Single, Spool: spool, PublicURL: p.publicURL(),
 		Keys:   &exampleKeys{p.signers, ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})})},
 		Caller: caller, Confirm: caller.Confirm,
 	})

@@ -86,7 +86,7 @@ func (p *process) assemble(ctx context.Context, roles []string) (h *house, err e
 		}
 	}()
 	h = &house{process: p, mux: http.NewServeMux()}
-	checks := []check{{"bus", p.ready}}
+	var checks []check
 	for _, role := range roles {
 		s, err := p.build(ctx, role)
 		if err != nil {
@@ -98,7 +98,8 @@ func (p *process) assemble(ctx context.Context, roles []string) (h *house, err e
 		}
 		checks = append(checks, check{role, p.readiness(role, s)})
 	}
-	h.health = newHealth(checks...)
+	h.health = newHealth(append([]check{{"bus", p.busReadiness(roles)}}, checks...)...)
+	h.health.notes = p.notes(roles)
 	h.health.mount(h.mux)
 	return h, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/ingress/commit"
+	"github.com/plugfn/plugfn/services/ingress/spool"
 )
 
 // Config holds what a Service needs.
@@ -30,11 +31,12 @@ type Config struct {
 	Confirm func(ctx context.Context, url string) error
 	Log     zerolog.Logger
 
-	PublicURL   string           // where providers reach this service; "": not known, and what signs it is not accepted
-	Now         func() time.Time // nil: time.Now
-	GroupCommit bool             // the one server of the bus syncs every write: deliveries that wait for it share one
-	MaxInFlight int64            // deliveries worked on at once; 0: 512
-	MaxBytes    int64            // bytes of bodies held at once; 0: 256 MiB
+	PublicURL   string              // where providers reach this service; "": not known, and what signs it is not accepted
+	Now         func() time.Time    // nil: time.Now
+	Spool       jetstream.JetStream // of a bus.Spool, for deliveries while the bus is away; nil: they are refused
+	GroupCommit bool                // the one server of the bus syncs every write: deliveries that wait for it share one
+	MaxInFlight int64               // deliveries worked on at once; 0: 512
+	MaxBytes    int64               // bytes of bodies held at once; 0: 256 MiB
 }
 
 // Service receives deliveries. Several may run on one bus.
@@ -44,6 +46,7 @@ type Service struct {
 	bytes   *semaphore.Weighted // its body
 	events  *commit.Store
 	dead    *commit.Store
+	spool   *spool.Spool // nil: there is none
 	index   *index
 	claims  *claims
 	decoy   providers.Secret // of the endpoints that there are not
@@ -89,6 +92,9 @@ func New(cfg Config) (*Service, error) {
 		claims:  newClaims(),
 		refused: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}
+	if s.spool, err = s.newSpool(); err != nil {
+		return nil, fmt.Errorf("ingress: %w", err)
+	}
 	s.index.appeared = s.appeared
 	if s.rerouter, err = newRerouter(cfg.JetStream, s.index, cfg.Now); err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)
@@ -114,6 +120,9 @@ func (s *Service) Ready(context.Context) error {
 	if s.Endpoints != nil && !isClosed(s.Endpoints.Loaded()) {
 		return errors.New("ingress: it is not known yet which endpoints there are")
 	}
+	if s.spool != nil {
+		return s.spool.Ready()
+	}
 	return nil
 }
 
@@ -125,6 +134,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.warn(waiting) })
 	beside.Go(func() { s.reroute(waiting) })
+	beside.Go(func() { s.runSpool(waiting) })
 	beside.Go(func() {
 		if err := s.serveRefusals(waiting); err != nil { // deliveries are taken all the same
 			s.Log.Warn().Err(err).Msg("refused deliveries cannot be looked at")

@@ -37,6 +37,7 @@ type gate struct {
 	url      string
 	log      *lockedBuffer
 	client   *http.Client
+	close    func() // before the end of the test
 }
 
 type lockedBuffer struct {
@@ -58,6 +59,11 @@ func (b *lockedBuffer) String() string {
 
 func open(t *testing.T, change ...func(*Config)) *gate {
 	t.Helper()
+	return openOn(t, bustest.New(t), change...)
+}
+
+func openOn(t *testing.T, on *bus.Bus, change ...func(*Config)) *gate {
+	t.Helper()
 	packs, err := providers.LoadAll(catalog.FS)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +75,7 @@ func open(t *testing.T, change ...func(*Config)) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{T: t, bus: bustest.New(t), registry: registry, log: &lockedBuffer{}, client: &http.Client{Transport: &http.Transport{}}}
+	g := &gate{T: t, bus: on, registry: registry, log: &lockedBuffer{}, client: &http.Client{Transport: &http.Transport{}}}
 	cfg := Config{JetStream: g.bus.JetStream(), Providers: registry, Log: zerolog.New(g.log)}
 	for _, c := range change {
 		c(&cfg)
@@ -85,7 +91,7 @@ func open(t *testing.T, change ...func(*Config)) *gate {
 	service.Mount(mux)
 	server := httptest.NewServer(mux)
 	g.url = server.URL
-	t.Cleanup(func() {
+	g.close = sync.OnceFunc(func() {
 		g.client.CloseIdleConnections()
 		server.Close()
 		cancel()
@@ -93,6 +99,7 @@ func open(t *testing.T, change ...func(*Config)) *gate {
 			t.Errorf("Run: %v", err)
 		}
 	})
+	t.Cleanup(g.close)
 	g.eventually("a loaded index", func() bool { return service.Ready(ctx) == nil })
 	return g
 }

@@ -35,10 +35,7 @@ func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery,
 			unclaimed = append(unclaimed, n.Account)
 		}
 		for _, o := range owners {
-			all.Go(func() error {
-				_, err := s.events.Publish(ctx, eventMsg(rt, d, verdict, n, o))
-				return err
-			})
+			all.Go(func() error { return s.store(ctx, order(rt, n), eventMsg(rt, d, verdict, n, o)) })
 		}
 	}
 	if err := all.Wait(); err != nil {
@@ -47,6 +44,14 @@ func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery,
 	}
 	s.notice(rt, unclaimed)
 	return answer{status: http.StatusOK, delivery: found[0].ID, event: found[0].Name, published: published}
+}
+
+// order is the key of events that stay in order; empty: no order.
+func order(rt *route, n providers.Normalized) string {
+	if n.PartitionKey == "" {
+		return ""
+	}
+	return rt.pack.Name + " " + n.PartitionKey
 }
 
 // maxAtOnce is how many events of one delivery are being stored at once.
@@ -97,7 +102,7 @@ func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, ca
 	dead := e.Msg(events.DeadSubject("event", rt.endpoint.UserID, rt.pack.Name, "unparsed"))
 	dead.Header.Set(events.HeaderReason, cause.Error())
 	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(rt.pack.Name, rt.source(), id, rt.endpoint.ConnectionID))
-	if _, err := s.dead.Publish(ctx, dead); err != nil {
+	if err := s.store(ctx, "", dead); err != nil {
 		rt.log(s.Log.Error()).Err(err).Msg("unreadable delivery not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}

@@ -39,6 +39,8 @@ type Settings struct {
 
 	IngressMaxInFlight  int
 	IngressMaxBytes     int64
+	SpoolDir            string // "": depends on where the bus is; "-": none
+	SpoolMaxBytes       int64
 	ExecutorMaxInFlight int
 	RedisURL            providers.Secret // that keeps the limits; zero: the process does
 	AllowPrivate        []netip.Prefix   // nil: public addresses only

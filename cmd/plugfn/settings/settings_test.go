@@ -65,7 +65,7 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 		"PLUGFN_HTTP_ADDR": "0.0.0.0:1", "PLUGFN_HTTP_URL": "https://plugfn.example", "PLUGFN_PUBLIC_URL": "https://plugfn.example",
 		"PLUGFN_RETURN_TO": "https://a.example,https://b.example/c", "PLUGFN_NATS_ADDR": "-",
 		"PLUGFN_DURABILITY": "ha", "PLUGFN_STREAM_MAX_BYTES": "3GiB", "PLUGFN_API_KEY": "0123456789abcdef",
-		"PLUGFN_LOG_LEVEL": "debug", "PLUGFN_LOG_FORMAT": "json", "PLUGFN_INGRESS_MAX_BYTES": "1048576",
+		"PLUGFN_LOG_LEVEL": "debug", "PLUGFN_LOG_FORMAT": "json", "PLUGFN_INGRESS_MAX_BYTES": "1048576", "PLUGFN_SPOOL_MAX_BYTES": "2GiB",
 		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_DRAIN_TIMEOUT": "90s",
 		"PLUGFN_NATS_SECURE": "true", "PLUGFN_ALLOW_PRIVATE_CIDRS": "10.0.0.0/8, fd00::1",
 	}

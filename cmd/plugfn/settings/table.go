@@ -139,6 +139,14 @@ func Table() []Variable {
 			Help: "size of the deliveries held in memory at once", set: size(func(s *Settings) *int64 { return &s.IngressMaxBytes }),
 		},
 		{
+			Name: "PLUGFN_SPOOL_DIR", Key: "spool.dir", Scope: Server,
+			Help: "directory of the spool, which takes deliveries while the bus is away; - for none; empty: spool in the data directory with PLUGFN_NATS_URL, none with the embedded bus", set: text(func(s *Settings) *string { return &s.SpoolDir }),
+		},
+		{
+			Name: "PLUGFN_SPOOL_MAX_BYTES", Key: "spool.max_bytes", Default: "1GiB", Scope: Server,
+			Help: "size up to which the spool takes deliveries", set: size(func(s *Settings) *int64 { return &s.SpoolMaxBytes }),
+		},
+		{
 			Name: "PLUGFN_EXECUTOR_MAX_IN_FLIGHT", Key: "executor.max_in_flight", Default: "256", Scope: Server,
 			Help: "action requests worked on at once", set: count(func(s *Settings) *int { return &s.ExecutorMaxInFlight }),
 		},
