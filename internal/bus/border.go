@@ -48,6 +48,7 @@ func crossings(scope, name, inbox string) []crossing {
 		{hears, events.PrefixResult + scope},
 		{hears, events.PrefixRun + scope},
 		{hears, inbox + ".>"}, // what Plugfn-Reply names
+		{asks, api + "DIRECT.GET." + events.StreamPayloads + "." + events.PrefixPayload + scope},
 		// A server gives every account of its configuration an answer to all of
 		// the JetStream API, that it is off there, unless the account asks about
 		// it elsewhere. That answer would come before ours.

@@ -1,7 +1,11 @@
 package bus_test
 
 import (
+	"bytes"
+	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,6 +32,15 @@ func checkUser(t *testing.T, b *bus.Bus, url string, c bus.Credential) {
 		"$JS.API.CONSUMER.MSG.NEXT.PLUGFN_EVENTS.app-u1":  true,
 		"$JS.API.CONSUMER.MSG.NEXT.PLUGFN_RESULTS.app-u1": true,
 		"$JS.ACK.PLUGFN_RESULTS.app-u1.1.1.1.1.1":         true,
+
+		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS.plugfn.payload.u1.a.0": true,
+
+		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS.plugfn.payload.u2.a.0": false,
+		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS.plugfn.payload._.a.0":  false,
+		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS.plugfn.payload.*.a.0":  false,
+		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS.plugfn.payload.>":      false,
+		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS":                       false,
+		"plugfn.payload.u1.a.0":                                    false,
 
 		"plugfn.action.u2.p.a":           false,
 		"plugfn.action._.p.a":            false,
@@ -116,6 +129,31 @@ func checkUser(t *testing.T, b *bus.Bus, url string, c bus.Credential) {
 	}
 	if b.Faults() != 0 {
 		t.Errorf("%d faults of the admin", b.Faults())
+	}
+	checkPayloads(t, b, conn)
+}
+
+// checkPayloads reads payloads as u1, who knows the hashes of all of them.
+func checkPayloads(t *testing.T, b *bus.Bus, u1 *nats.Conn) {
+	t.Helper()
+	data := bytes.Repeat([]byte("secret"), 200_000)
+	for _, user := range []string{"u1", "u2"} {
+		ref, err := events.Payloads{Conn: b.Conn()}.Put(t.Context(), user, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		got, err := events.Payloads{Conn: u1}.Get(ctx, ref, 2<<20)
+		if (err == nil && bytes.Equal(got, data)) != (user == "u1") {
+			t.Errorf("user u1 reads a payload of %s: %d bytes, %v", user, len(got), err)
+		}
+		// A request for his own that names another one in its body.
+		own := strings.Replace(ref.Subject, "."+user+".", ".u1.", 1)
+		reply, err := u1.RequestWithContext(ctx, "$JS.API.DIRECT.GET.PLUGFN_PAYLOADS."+own+".0", []byte(`{"last_by_subj":"plugfn.payload.u2.>","seq":1,"batch":5,"multi_last":[">"]}`))
+		if err == nil && bytes.Contains(reply.Data, []byte("secret")) && !strings.HasPrefix(reply.Header.Get("Nats-Subject"), "plugfn.payload.u1.") {
+			t.Errorf("user u1 got %s", reply.Header.Get("Nats-Subject"))
+		}
 	}
 }
 

@@ -56,6 +56,9 @@ type Config struct {
 	// MaxBytes is the size up to which each stream and bucket takes messages;
 	// a full one refuses new ones and keeps what it has. 0: 1 GiB.
 	MaxBytes int64
+	// payload is the longest message that the embedded server takes, headers
+	// included. 0: maxPayload.
+	payload int32
 	// Name tells this process from others in the server's list of connections.
 	// Empty: plugfn.
 	Name string
@@ -71,6 +74,9 @@ func (c Config) checked() (Config, error) {
 	c.Durability = d
 	if c.Name == "" {
 		c.Name = defaultName
+	}
+	if c.payload == 0 {
+		c.payload = maxPayload
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultMaxBytes

@@ -63,6 +63,7 @@ func TestDeclaredShapes(t *testing.T) {
 		"PLUGFN_RUNS":           {[]string{"plugfn.run.>"}, 7 * day, gib, true, -1, 15 * minute, false, true, false},
 		"PLUGFN_DEAD":           {[]string{"plugfn.dead.>"}, 30 * day, gib, true, -1, 15 * minute, false, true, false},
 		"PLUGFN_AUDIT":          {[]string{"plugfn.audit.>"}, 90 * day, gib, true, 20, 15 * minute, false, true, false},
+		"PLUGFN_PAYLOADS":       {[]string{"plugfn.payload.>"}, 8 * day, gib, true, 1, 15 * minute, false, true, false},
 		"PLUGFN_LATER":          {[]string{"plugfn.later.>", "plugfn.due.>"}, 0, -1, false, -1, 15 * minute, true, false, false},
 		"KV_PLUGFN_CONNECTIONS": {[]string{"$KV.PLUGFN_CONNECTIONS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_JOURNAL":     {[]string{"$KV.PLUGFN_JOURNAL.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, false},

@@ -102,7 +102,7 @@ func serverOptions(cfg Config) (*server.Options, error) {
 	opts := &server.Options{
 		ServerName:             events.Token(cfg.Name),
 		DontListen:             !cfg.listens(),
-		MaxPayload:             maxPayload,
+		MaxPayload:             cfg.payload,
 		JetStream:              true,
 		StoreDir:               cfg.Dir,
 		SyncAlways:             cfg.Durability.syncAlways(),

@@ -89,6 +89,7 @@ func (r Role) grants() *grants {
 	case RoleIngress:
 		g.store(events.StreamEvents, events.PrefixEvent+">")
 		g.store(events.StreamDead, events.PrefixDead+"event.>")
+		g.store(events.StreamPayloads, events.PrefixPayload+">")
 		g.watch(events.BucketConnections)
 		g.watch(BucketApps) // when a webhook secret changes
 		g.publish(subjectWebhooks)
@@ -102,6 +103,8 @@ func (r Role) grants() *grants {
 		g.store(events.StreamResults, events.PrefixResult+">")
 		g.find(events.StreamResults, events.PrefixResult+">") // whether a request has one
 		g.store(events.StreamDead, events.PrefixDead+"action.>")
+		g.store(events.StreamPayloads, events.PrefixPayload+">")
+		g.find(events.StreamPayloads, events.PrefixPayload+">")
 		g.store(events.StreamLater, events.PrefixLater+KindAction+".>")
 		g.get(BucketJournal)
 		g.put(BucketJournal)
@@ -141,6 +144,7 @@ func (r Role) grants() *grants {
 		g.subscribe(subjectEndpoints+".learned", subjectEndpoints+".seen")
 		g.publish(RoleExecutor.inbox()+".>", RoleIngress.inbox()+".>") // credentials and webhook secrets, sealed
 	case RoleScheduler:
+		g.find(events.StreamPayloads, events.PrefixPayload+">")
 		g.consume(events.StreamLater, "mover", events.PrefixDue+">")
 		g.store(events.StreamLater, events.PrefixLater+">") // Park
 		g.remove(events.StreamLater)                        // Unpark, Moved
@@ -160,7 +164,7 @@ func (r Role) grants() *grants {
 func (g *grants) administer() {
 	for _, prefix := range []string{
 		events.PrefixAction, events.PrefixCall, events.PrefixResult, events.PrefixEvent, events.PrefixConnection,
-		events.PrefixRun, events.PrefixDead, events.PrefixAudit, events.PrefixLater, events.PrefixDue, "$KV.",
+		events.PrefixRun, events.PrefixDead, events.PrefixAudit, events.PrefixPayload, events.PrefixLater, events.PrefixDue, "$KV.",
 	} {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")

@@ -16,6 +16,10 @@ const (
 	PrefixSpool = "plugfn.spool."
 )
 
+// spoolPayload is the longest message of a spool. There, data that is too long
+// for the bus is not cut into pieces.
+const spoolPayload = 28 << 20
+
 // SpoolConfig says where a spool is.
 type SpoolConfig struct {
 	Log zerolog.Logger // zero: no log
@@ -47,7 +51,7 @@ func OpenSpool(ctx context.Context, cfg SpoolConfig) (*Spool, error) {
 }
 
 func openSpool(ctx context.Context, cfg SpoolConfig) (s *Spool, err error) {
-	local, err := Config{Log: cfg.Log, Dir: cfg.Dir, Addr: "-", Name: "plugfn-spool", MaxBytes: cfg.MaxBytes}.checked()
+	local, err := Config{Log: cfg.Log, Dir: cfg.Dir, Addr: "-", Name: "plugfn-spool", MaxBytes: cfg.MaxBytes, payload: spoolPayload}.checked()
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,7 @@ func declarations() []declaration {
 		{name: events.StreamRuns, subjects: []string{events.PrefixRun + ">"}, age: 7 * day},
 		{name: events.StreamDead, subjects: []string{events.PrefixDead + ">"}, age: 30 * day},
 		{name: events.StreamAudit, subjects: []string{events.PrefixAudit + ">"}, age: auditAge, each: auditEach},
+		{name: events.StreamPayloads, subjects: []string{events.PrefixPayload + ">"}, age: 8 * day, each: 1},
 		{name: events.StreamLater, subjects: []string{events.PrefixLater + ">", events.PrefixDue + ">"}, schedules: true},
 		{name: events.BucketConnections},
 		{name: BucketJournal, age: 8 * day},

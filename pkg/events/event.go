@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,6 +51,9 @@ type Event struct {
 	Extensions map[string]string
 
 	Data []byte
+	// DataRef is where the data is, if it is too long for a message: Data is
+	// empty then. See [Payloads.Resolve].
+	DataRef PayloadRef
 }
 
 const (
@@ -82,6 +86,10 @@ func (e *Event) attributes() map[string]string {
 		"userid": e.UserID, "connectionid": e.ConnectionID, "provider": e.Provider,
 		"eventname": e.EventName, "verified": string(e.Verified), "account": e.Account,
 		"partitionkey": e.PartitionKey, "traceparent": e.TraceParent, "causationid": e.CausationID,
+	}
+	if e.DataRef != (PayloadRef{}) {
+		a[attributeDataRef], a[attributeDataHash] = e.DataRef.Subject, e.DataRef.SHA256
+		a[attributeDataSize] = strconv.FormatInt(e.DataRef.Size, 10)
 	}
 	maps.Copy(a, e.Extensions)
 	maps.DeleteFunc(a, func(_, v string) bool { return v == "" })
@@ -131,6 +139,16 @@ func (e *Event) setAttribute(name, value string) error {
 		e.TraceParent = value
 	case "causationid":
 		e.CausationID = value
+	case attributeDataRef:
+		e.DataRef.Subject = value
+	case attributeDataHash:
+		e.DataRef.SHA256 = value
+	case attributeDataSize:
+		size, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || size < 0 {
+			return fmt.Errorf("attribute datasize: %q is no number of bytes", value)
+		}
+		e.DataRef.Size = size
 	default:
 		if e.Extensions == nil {
 			e.Extensions = map[string]string{}

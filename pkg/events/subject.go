@@ -20,6 +20,7 @@ const (
 	PrefixDue        = "plugfn.due."
 	PrefixService    = "plugfn.svc."
 	PrefixAudit      = "plugfn.audit."
+	PrefixPayload    = "plugfn.payload."
 )
 
 // The streams that keep what is published under those prefixes.
@@ -31,6 +32,8 @@ const (
 	StreamDead    = "PLUGFN_DEAD"
 	StreamLater   = "PLUGFN_LATER"
 	StreamAudit   = "PLUGFN_AUDIT"
+	// StreamPayloads keeps data that is too long for one message, see [Payloads].
+	StreamPayloads = "PLUGFN_PAYLOADS"
 )
 
 const (

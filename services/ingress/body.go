@@ -3,13 +3,21 @@ package ingress
 import (
 	"errors"
 	"io"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
 
-// firstPiece is how much is made ready for a body before its first byte is
-// there, whatever it announces.
-const firstPiece = 16 << 10
+const (
+	// firstPiece is how much is made ready for a body before its first byte is
+	// there, whatever it announces.
+	firstPiece = 16 << 10
+	// largeBody is from what size on the memory of a body is collected apart.
+	largeBody = 1 << 20
+)
 
 var errNoRoom = errors.New("the bodies in hand fill their budget")
 
@@ -18,11 +26,15 @@ var errNoRoom = errors.New("the bodies in hand fill their budget")
 type body struct {
 	bytes  []byte
 	budget *semaphore.Weighted
+	waste  *waste
 	held   int64
 }
 
-// read reads all of r, in one piece where it is short. announced is negative
-// where the sender does not say.
+// read reads all of r. announced is negative where the sender does not say.
+//
+// Who only announces a body holds next to nothing. Who has sent the first piece
+// of it gets the room for all that he has announced at once, or none: with room
+// for a part, many large bodies would get stuck half-way.
 func (b *body) read(r io.Reader, announced int64) error {
 	size := int64(firstPiece)
 	if announced >= 0 {
@@ -43,8 +55,8 @@ func (b *body) read(r io.Reader, announced int64) error {
 			}
 		}
 		size = int64(2 * cap(b.bytes))
-		if announced >= 0 {
-			size = max(min(size, announced+1), int64(cap(b.bytes)+1))
+		if announced >= int64(cap(b.bytes)) {
+			size = announced + 1
 		}
 	}
 }
@@ -56,13 +68,59 @@ func (b *body) grow(size int64) error {
 	}
 	grown := make([]byte, len(b.bytes), size)
 	copy(grown, b.bytes)
-	b.budget.Release(b.held)
+	b.discard()
 	b.bytes, b.held = grown, size
 	return nil
 }
 
 // release gives the memory back.
 func (b *body) release() {
-	b.budget.Release(b.held)
+	b.discard()
 	b.bytes, b.held = nil, 0
+}
+
+func (b *body) discard() {
+	b.budget.Release(b.held)
+	if b.held >= largeBody {
+		b.waste.add(b.held)
+	}
+}
+
+// waste is the memory of large bodies that is free and not yet collected. Left
+// to itself the collector lets as much pile up as is in use, which for large
+// bodies is the whole budget once more.
+type waste struct {
+	bytes atomic.Int64
+	limit int64
+}
+
+func (w *waste) add(n int64) {
+	if sum := w.bytes.Add(n); sum >= w.limit && w.bytes.CompareAndSwap(sum, 0) {
+		runtime.GC()
+	}
+}
+
+const (
+	// bodyPatience is how long a sender may pause, and readRate how many bytes a
+	// second he has to send in the long run.
+	bodyPatience = 5 * time.Second
+	readRate     = 256 << 10
+)
+
+// steady reads a body that has to keep coming in.
+type steady struct {
+	io.Reader
+	connection *http.ResponseController
+	until      time.Time
+}
+
+func newSteady(w http.ResponseWriter, r io.Reader) *steady {
+	return &steady{r, http.NewResponseController(w), time.Now().Add(bodyPatience)}
+}
+
+func (s *steady) Read(p []byte) (int, error) {
+	_ = s.connection.SetReadDeadline(s.until) // not every server has one
+	n, err := s.Reader.Read(p)
+	s.until = s.until.Add(time.Duration(n) * time.Second / readRate)
+	return n, err
 }

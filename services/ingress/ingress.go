@@ -42,15 +42,17 @@ type Config struct {
 // Service receives deliveries. Several may run on one bus.
 type Service struct {
 	Config
-	places  *semaphore.Weighted // one each delivery
-	bytes   *semaphore.Weighted // its body
-	events  *commit.Store
-	dead    *commit.Store
-	spool   *spool.Spool // nil: there is none
-	index   *index
-	claims  *claims
-	decoy   providers.Secret // of the endpoints that there are not
-	refused zerolog.Logger   // sampled: whoever sends rubbish must not fill the log
+	places   *semaphore.Weighted // one each delivery
+	bytes    *semaphore.Weighted // its body
+	waste    waste
+	events   *commit.Store
+	dead     *commit.Store
+	payloads events.Payloads
+	spool    *spool.Spool // nil: there is none
+	index    *index
+	claims   *claims
+	decoy    providers.Secret // of the endpoints that there are not
+	refused  zerolog.Logger   // sampled: whoever sends rubbish must not fill the log
 
 	refusals refusals
 	rerouter *Rerouter
@@ -73,7 +75,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 256 << 20
 	}
-	events, err := commit.New(commit.Config{JetStream: cfg.JetStream, Grouped: cfg.GroupCommit})
+	store, err := commit.New(commit.Config{JetStream: cfg.JetStream, Grouped: cfg.GroupCommit})
 	if err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)
 	}
@@ -82,15 +84,17 @@ func New(cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("ingress: %w", err)
 	}
 	s := &Service{
-		Config:  cfg,
-		events:  events,
-		dead:    dead,
-		places:  semaphore.NewWeighted(cfg.MaxInFlight),
-		bytes:   semaphore.NewWeighted(cfg.MaxBytes),
-		index:   newIndex(),
-		decoy:   newDecoy(),
-		claims:  newClaims(),
-		refused: cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
+		Config:   cfg,
+		events:   store,
+		dead:     dead,
+		payloads: events.Payloads{Conn: cfg.JetStream.Conn()},
+		places:   semaphore.NewWeighted(cfg.MaxInFlight),
+		bytes:    semaphore.NewWeighted(cfg.MaxBytes),
+		waste:    waste{limit: cfg.MaxBytes / 16},
+		index:    newIndex(),
+		claims:   newClaims(),
+		decoy:    newDecoy(),
+		refused:  cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}
 	if s.spool, err = s.newSpool(); err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)

@@ -112,12 +112,10 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, now ti
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return refuse(http.StatusUnsupportedMediaType, "content encoding")
 	}
-	// A body has to come in now: whoever only announces one holds nothing long.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout)) // not every server has one
-	body := body{budget: s.bytes}
+	body := body{budget: s.bytes, waste: &s.waste}
 	defer body.release()
 	var tooLarge *http.MaxBytesError
-	switch err := body.read(http.MaxBytesReader(w, r.Body, limit), r.ContentLength); {
+	switch err := body.read(newSteady(w, http.MaxBytesReader(w, r.Body, limit)), r.ContentLength); {
 	case errors.As(err, &tooLarge):
 		return refuse(http.StatusRequestEntityTooLarge, "body too large")
 	case errors.Is(err, errNoRoom):
@@ -134,15 +132,9 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, now ti
 	})
 }
 
-const (
-	// maxStored is the largest body that one message of the bus carries beside
-	// its headers. A larger one cannot be stored, so it is refused rather than
-	// lost.
-	maxStored = 960 << 10
-
-	// readTimeout is how long a body may take to arrive.
-	readTimeout = 5 * time.Second
-)
+// maxBody is the largest body in bytes, whatever a pack allows: what a spool
+// takes as one message.
+const maxBody = 25 << 20
 
 // peerOf is the address that the request came from: that of the connection. What
 // a header says about it is the sender's word.
@@ -152,7 +144,7 @@ func peerOf(r *http.Request) netip.Addr {
 }
 
 // bodyLimit is how many bytes a delivery of pack may have.
-func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxBody), maxStored) }
+func bodyLimit(pack *providers.Pack) int64 { return min(int64(pack.Webhooks.MaxBody), maxBody) }
 
 // settle verifies a delivery and stores what it says.
 func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) answer {

@@ -1,6 +1,8 @@
 package ingress
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -173,5 +175,77 @@ func TestBrokenSpool(t *testing.T) {
 		if status, _ := g.send("github", g.issueOpened("d-1", 4242)); status != http.StatusServiceUnavailable {
 			t.Errorf("status %d", status)
 		}
+	}
+}
+
+// A body that is too long for a message of the bus is stored beside it; also when
+// it has waited in the spool.
+func TestLargeBodyTravelsApart(t *testing.T) {
+	o, local := newOutage(t), newSpool(t, t.TempDir(), 0)
+	g := openOn(t, o.client, func(c *Config) { c.Spool = local.JetStream() })
+	defer func() { g.close(); _ = local.Close() }()
+	send := func(id string) []byte {
+		d := g.signed(id, "issues", fmt.Sprintf(`{"action":"opened","repository":{"id":1},"id":%q,"text":"%03000000d"}`, id, 0))
+		if status, body := g.send("github", d); status != http.StatusOK {
+			t.Fatalf("%s: %d %s", id, status, body)
+		}
+		return d.Body
+	}
+	sent := [][]byte{send("d-1")}
+	o.begin()
+	sent = append(sent, send("d-2"))
+	o.end()
+	g.eventually("the event of the outage", func() bool { return len(o.ids()) == 2 })
+	stream, err := o.server.JetStream().Stream(t.Context(), events.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range sent {
+		msg, err := stream.GetMsg(t.Context(), uint64(i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := events.ParseEvent(msg.Header, msg.Data)
+		if err != nil || len(e.Data) > 0 || e.DataRef.Size != int64(len(want)) {
+			t.Fatalf("%+v, %v", e.DataRef, err)
+		}
+		err = events.Payloads{Conn: o.client.Conn()}.Resolve(t.Context(), &e, 4<<20)
+		if err != nil || !bytes.Equal(e.Data, want) {
+			t.Errorf("%s: %d bytes of %d, %v", e.ID, len(e.Data), len(want), err)
+		}
+	}
+}
+
+// Whatever a sender puts into names, ids and keys, the connection to the bus
+// stays as it is.
+func TestHostileNamesDoNotBreakTheBus(t *testing.T) {
+	g := open(t)
+	hostile := []string{"", "*", ">", "a.*.>", ".", "..", " ", "\u0000", "\r\nNats-Batch-Id: x", "é漢字", "$JS.API.STREAM.DELETE.PLUGFN_EVENTS", strings.Repeat("x", 5000), strings.Repeat("x.", 2500)}
+	before := g.bus.JetStream().Conn().Stats().Reconnects
+	for i, name := range hostile {
+		text, err := json.Marshal(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := fmt.Sprintf(`{"action":%[1]s,"issue":{"number":%[1]s},"repository":{"id":%[1]s,"full_name":%[1]s},"installation":{"id":%[1]s}}`, text)
+		d := g.signed(fmt.Sprint("d-", i), "issues", body)
+		if len(name) > 0 && !strings.ContainsAny(name, "\r\n\u0000") {
+			d.Header["X-Github-Delivery"] = []string{name}
+		}
+		if status, answer := g.send("github", d); status != http.StatusOK {
+			t.Errorf("%.20q: %d %s", name, status, answer)
+		}
+	}
+	if conn := g.bus.JetStream().Conn(); !conn.IsConnected() || conn.Stats().Reconnects != before || conn.LastError() != nil {
+		t.Errorf("the connection is %s after %v", conn.Status(), conn.LastError())
+	}
+	stored := uint64(0)
+	for _, stream := range []string{events.StreamEvents, events.StreamDead} {
+		for _, n := range g.stored(stream) {
+			stored += n
+		}
+	}
+	if stored != uint64(len(hostile)) {
+		t.Errorf("%d of %d are stored", stored, len(hostile))
 	}
 }

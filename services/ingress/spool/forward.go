@@ -68,8 +68,8 @@ func (s *Spool) load(ctx context.Context) (jetstream.Stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for at, n := range info.State.Subjects {
-		s.backlog[at] += int(n) //nolint:gosec // fits
-		s.total += int(n)       //nolint:gosec // fits
+		s.backlog[at] += int(n)
+		s.total += int(n)
 	}
 	s.loaded, s.away = true, s.total > 0
 	if s.total > 0 {
