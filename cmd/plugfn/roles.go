@@ -81,7 +81,7 @@ func (p *process) buildIngress(ctx context.Context, b *bus.Bus, log zerolog.Logg
 	s, err := ingress.New(ingress.Config{
 		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log,
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
-		GroupCommit: b.Durability() == bus.Single, Spool: spool, PublicURL: p.publicURL(),
+		GroupCommit: b.Durability() == bus.Single, Spool: spool, Rate: p.settings.IngressRate, PublicURL: p.publicURL(),
 		Keys:   &exampleKeys{p.signers, ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})})},
 		Caller: caller, Confirm: caller.Confirm,
 	})

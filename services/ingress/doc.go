@@ -11,21 +11,24 @@
 //	                                         account; user "_" when no connection matches;
 //	                                         at the endpoint of a connection one, for that
 //	plugfn.dead.event.>                      published: genuine deliveries that cannot be read
+//	plugfn.payload.<user>.>                  published: data that is too long for a message
 //	plugfn.svc.ingress.rejected              answered by every ingress: the deliveries it refused last
 //
 // What a sender is told:
 //
-//	200  the event is stored by the bus (or was, and this is a repetition)
+//	200  the event is stored: by the bus (or was, and this is a repetition), or
+//	     by the spool on this machine's disk while the bus is away
 //	401  the signature is missing, wrong or stale, or there is no such endpoint, or
 //	     it is paused; no more is said
 //	404  no such provider
 //	405  a method that the pack does not take: deliveries are POST, handshakes may be GET or HEAD
 //	413  the body is larger than the pack allows
 //	415  a content type or encoding that the pack does not read
-//	503  with Retry-After: too much work in hand, the bus does not store, or it is
+//	429  with Retry-After: more deliveries than one endpoint may send
+//	503  with Retry-After: too much work in hand, nothing stores, or it is
 //	     not known yet whether there is a secret or a key that the signature is of
 //
-// 2xx is never said before the bus has acknowledged. A genuine body that cannot
+// 2xx is never said before the bus or the spool has acknowledged. A genuine body that cannot
 // be read is kept as a dead letter and answered 200, since sending it again
 // would not help. On the path there is no I/O but the publish, and fetching keys that are not kept (see [Keys]): packs and secrets
 // are in memory, also those that are stored (see [Secrets]), and the index of

@@ -37,6 +37,7 @@ type Config struct {
 	GroupCommit bool                // the one server of the bus syncs every write: deliveries that wait for it share one
 	MaxInFlight int64               // deliveries worked on at once; 0: 512
 	MaxBytes    int64               // bytes of bodies held at once; 0: 256 MiB
+	Rate        int                 // deliveries a second of one endpoint, twice as many at once; 0: 1,000
 }
 
 // Service receives deliveries. Several may run on one bus.
@@ -45,6 +46,7 @@ type Service struct {
 	places   *semaphore.Weighted // one each delivery
 	bytes    *semaphore.Weighted // its body
 	waste    waste
+	rates    *rates
 	events   *commit.Store
 	dead     *commit.Store
 	payloads events.Payloads
@@ -72,6 +74,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 512
 	}
+	if cfg.Rate == 0 {
+		cfg.Rate = 1000
+	}
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 256 << 20
 	}
@@ -91,6 +96,7 @@ func New(cfg Config) (*Service, error) {
 		places:   semaphore.NewWeighted(cfg.MaxInFlight),
 		bytes:    semaphore.NewWeighted(cfg.MaxBytes),
 		waste:    waste{limit: cfg.MaxBytes / 16},
+		rates:    newRates(cfg.Rate),
 		index:    newIndex(),
 		claims:   newClaims(),
 		decoy:    newDecoy(),

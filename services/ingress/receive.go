@@ -33,7 +33,7 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	a := s.take(w, r, rt, started)
+	a := s.take(w, r, rt, token, started)
 	if a.status >= 400 {
 		s.refusals.add(r, a.status, a.reason, started)
 		rt.log(s.refused.Warn()).Int("status", a.status).Str("reason", a.reason).
@@ -101,9 +101,12 @@ func (a answer) write(w http.ResponseWriter) {
 }
 
 // take admits, reads and settles one delivery.
-func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, now time.Time) answer {
+func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, token string, now time.Time) answer {
 	if err := s.Ready(r.Context()); err != nil {
 		return refuse(http.StatusServiceUnavailable, "starting")
+	}
+	if !s.rates.take(rt.pack.Name, token, now) {
+		return refuse(http.StatusTooManyRequests, "too many deliveries for this endpoint")
 	}
 	limit := bodyLimit(rt.pack)
 	if r.ContentLength > limit {

@@ -39,6 +39,7 @@ type Settings struct {
 
 	IngressMaxInFlight  int
 	IngressMaxBytes     int64
+	IngressRate         int
 	SpoolDir            string // "": depends on where the bus is; "-": none
 	SpoolMaxBytes       int64
 	ExecutorMaxInFlight int

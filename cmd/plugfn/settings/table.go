@@ -139,6 +139,10 @@ func Table() []Variable {
 			Help: "size of the deliveries held in memory at once", set: size(func(s *Settings) *int64 { return &s.IngressMaxBytes }),
 		},
 		{
+			Name: "PLUGFN_INGRESS_RATE", Key: "ingress.rate", Default: "1000", Scope: Server,
+			Help: "deliveries a second that one endpoint takes, twice as many at once; what is over is told to wait", set: count(func(s *Settings) *int { return &s.IngressRate }),
+		},
+		{
 			Name: "PLUGFN_SPOOL_DIR", Key: "spool.dir", Scope: Server,
 			Help: "directory of the spool, which takes deliveries while the bus is away; - for none; empty: spool in the data directory with PLUGFN_NATS_URL, none with the embedded bus", set: text(func(s *Settings) *string { return &s.SpoolDir }),
 		},
