@@ -101,7 +101,7 @@ func (s *Spool) Size(ctx context.Context) (SpoolSize, error) {
 		return SpoolSize{}, fmt.Errorf("asking the spool for its size: %w", err)
 	}
 	info := stream.CachedInfo()
-	return SpoolSize{info.State.Msgs, int64(info.State.Bytes), info.Config.MaxBytes}, nil //nolint:gosec // fits
+	return SpoolSize{info.State.Msgs, int64(info.State.Bytes), info.Config.MaxBytes}, nil
 }
 
 // Close ends the server and unlocks the directory. What the spool has stays
