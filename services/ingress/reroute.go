@@ -25,6 +25,7 @@ const (
 	// rerouteConsumer is the name of the one consumer that a role may have here.
 	rerouteConsumer = "reroute"
 	turnTimeout     = 30 * time.Second
+	fetchTimeout    = 5 * time.Second
 	turnPause       = 50 * time.Millisecond
 	abandonedAfter  = 10 * time.Second // the consumer of a process that went away
 )
@@ -239,7 +240,7 @@ func (r *Rerouter) read(ctx context.Context, subject string, from time.Time, lim
 
 // fetch visits the next messages of a consumer, at most limit.
 func fetch(ctx context.Context, c jetstream.Consumer, limit int, visit func(jetstream.Msg, *jetstream.MsgMetadata)) (n int, err error) {
-	batch, err := c.Fetch(limit, jetstream.FetchMaxWait(readTimeout))
+	batch, err := c.Fetch(limit, jetstream.FetchMaxWait(fetchTimeout))
 	if err != nil {
 		return 0, err
 	}
