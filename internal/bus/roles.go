@@ -90,6 +90,7 @@ func (r Role) grants() *grants {
 		g.store(events.StreamEvents, events.PrefixEvent+">")
 		g.store(events.StreamDead, events.PrefixDead+"event.>")
 		g.store(events.StreamPayloads, events.PrefixPayload+">")
+		g.find(events.StreamPayloads, events.PrefixPayload+">") // of what came before its connection
 		g.watch(events.BucketConnections)
 		g.watch(BucketApps) // when a webhook secret changes
 		g.publish(subjectWebhooks)

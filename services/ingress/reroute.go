@@ -191,10 +191,21 @@ func (r *Rerouter) publish(ctx context.Context, stream jetstream.Stream, provide
 	if err != nil {
 		return false, fmt.Errorf("reading event %d: %w", sequence, err)
 	}
+	payloads := events.Payloads{Conn: r.js.Conn()}
+	// What is stored for nobody is not readable for the user: he gets his own.
+	switch err := payloads.Resolve(ctx, &e, maxBody); {
+	case errors.Is(err, events.ErrPayloadGone):
+		return true, nil // its time was over meanwhile
+	case err != nil:
+		return false, err
+	}
 	e.UserID, e.ConnectionID, e.Source = o.user, o.connection, eventSource(provider, appEndpoint, o.connection)
 	msg := e.Msg(events.PrefixEvent + events.Token(o.user) + strings.TrimPrefix(stored.Subject, events.PrefixEvent+events.NoUser))
 	keepHeader(msg.Header, stored.Header)
 	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(provider, appEndpoint, e.ID, o.connection))
+	if msg, err = payloads.Offload(ctx, msg); err != nil {
+		return false, fmt.Errorf("publishing: %w", err)
+	}
 	ack, err := r.events.Publish(ctx, msg)
 	if err != nil {
 		return false, fmt.Errorf("publishing: %w", err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,12 +147,21 @@ func TestReroutingOnDemand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	payloads := events.Payloads{Conn: g.bus.Conn()}
+	long := []byte(`"` + strings.Repeat("a", events.MaxInline) + `"`)
 	store := func(id, account, source string) {
 		e := events.Event{
 			ID: id, Source: source, Type: "com.lamp.on", Provider: "lamp", EventName: "on", Account: account, Time: time.Now(),
-			Data: []byte("{}"), DataContentType: "application/json", Extensions: map[string]string{"dataref": "x"},
+			Data: []byte("{}"), DataContentType: "application/json", Extensions: map[string]string{"mood": "x"},
 		}
-		if _, err := g.bus.JetStream().PublishMsg(t.Context(), e.Msg(events.EventSubject("", "lamp", "on"))); err != nil {
+		if id == "1" {
+			e.Data = long
+		}
+		msg, err := payloads.Offload(t.Context(), e.Msg(events.EventSubject("", "lamp", "on")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.bus.JetStream().PublishMsg(t.Context(), msg); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,8 +190,15 @@ func TestReroutingOnDemand(t *testing.T) {
 			t.Errorf("%+v: %+v, want %+v", step.in, got, step.want)
 		}
 	}
-	if e := g.event(events.EventSubject("u*", "lamp", "on")); e.ID != "1" || e.UserID != "u*" || e.Extensions["dataref"] != "x" {
+	e := g.event(events.EventSubject("u*", "lamp", "on"))
+	if e.ID != "1" || e.UserID != "u*" || e.Extensions["mood"] != "x" {
 		t.Errorf("got %+v", e)
+	}
+	if !strings.HasPrefix(e.DataRef.Subject, events.PrefixPayload+events.Token("u*")+".") {
+		t.Errorf("the user has to read the payload of another: %s", e.DataRef.Subject)
+	}
+	if err := payloads.Resolve(t.Context(), &e, maxBody); err != nil || !bytes.Equal(e.Data, long) {
+		t.Errorf("payload of %d bytes: %v", len(e.Data), err)
 	}
 }
 
