@@ -9,7 +9,9 @@ import (
 	"mime"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 var (
@@ -186,6 +188,8 @@ func (r *Reading) get(s Source) (string, bool) {
 		text, ok = s.name, true
 	case sourceHash:
 		text, ok = hashOf(r.delivery.Body), true
+	case sourceReceived:
+		text, ok = stepOf(r.delivery.ReceivedAt, s.name)
 	}
 	return text, ok && text != ""
 }
@@ -233,6 +237,15 @@ func (r *Reading) presentName(list string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// stepOf counts the steps of a length since 1970.
+func stepOf(at time.Time, step string) (string, bool) {
+	length, err := time.ParseDuration(step)
+	if err != nil || length < time.Second {
+		return "", false
+	}
+	return strconv.FormatInt(at.Unix()/int64(length/time.Second), 10), true
 }
 
 func hashOf(b []byte) string {

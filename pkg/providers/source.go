@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -23,6 +24,7 @@ import (
 //	item:/a/b           like json:, inside an item of a batch
 //	outer:/a/b          like json:, inside what holds the list of the item
 //	claim:/a/b          like json:, in the claims of a JWT
+//	received:10s        when the delivery came, in steps of that length since 1970
 //
 // A source whose text is missing or empty is absent. A ? at the end says that a
 // part of a [Compose] may be absent; YAML wants quotes for it inside [ ]. The
@@ -49,6 +51,8 @@ const (
 	sourceItem    sourceKind = "item"
 	sourceOuter   sourceKind = "outer"
 	sourceClaim   sourceKind = "claim"
+
+	sourceReceived sourceKind = "received"
 )
 
 // IsZero tells whether s names nothing.
@@ -98,12 +102,16 @@ func parseSource(text string) (Source, error) {
 		if name == "" {
 			err = errors.New("needs something after the colon")
 		}
+	case sourceReceived:
+		if step, bad := time.ParseDuration(name); bad != nil || step < time.Second || step > time.Hour || step%time.Second != 0 {
+			err = errors.New("needs whole seconds up to an hour, such as received:10s")
+		}
 	case sourceHash:
 		if name != "body" {
 			err = errors.New("is unknown, the only hash is hash:body")
 		}
 	default:
-		err = errors.New("is not a source, want one of header:NAME, json:/pointer, host:/pointer, form:NAME, query:NAME, text:LITERAL, hash:body, present:/pointer,/pointer, item:/pointer, outer:/pointer, claim:/pointer")
+		err = errors.New("is not a source, want one of header:NAME, json:/pointer, host:/pointer, form:NAME, query:NAME, text:LITERAL, hash:body, present:/pointer,/pointer, item:/pointer, outer:/pointer, claim:/pointer, received:10s")
 	}
 	if err != nil {
 		return Source{}, sourceError(text, err)

@@ -16,6 +16,7 @@ func TestSourceString(t *testing.T) {
 		"query:a b":             "query:a b",
 		"text:a:b":              "text:a:b",
 		"hash:body":             "hash:body",
+		"received:10s":          "received:10s",
 	} {
 		s, err := parseSource(written)
 		if err != nil || s.String() != want || s.IsZero() {
@@ -29,7 +30,7 @@ func TestSourceString(t *testing.T) {
 
 func TestSourceRefuses(t *testing.T) {
 	for _, written := range []string{
-		"", ":", "header", "header:", "header:a b", "header:é", "json:a", "json:/~", "json:/~2", "form:", "query:?", "text:", "hash:", "hash:x", "Header:A", " header:A",
+		"", ":", "header", "header:", "header:a b", "header:é", "json:a", "json:/~", "json:/~2", "form:", "query:?", "text:", "hash:", "hash:x", "received:", "received:0s", "received:1500ms", "received:2h", "received:soon", "Header:A", " header:A",
 	} {
 		if s, err := parseSource(written); err == nil || !strings.Contains(err.Error(), `"`) {
 			t.Errorf("%q is read as %+v, %v; want an error that quotes it", written, s, err)

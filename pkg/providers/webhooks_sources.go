@@ -133,6 +133,8 @@ func (w *Webhooks) checkSources(r report) {
 			r(p.path, "%s: a ? marks optional parts of delivery_id, event and subject only", s)
 		case s.kind == sourceClaim && !p.proof:
 			r(p.path, "%s: the claims of a JWT are for its verifier only", s)
+		case s.kind == sourceReceived && !strings.HasPrefix(p.path, "webhooks.delivery_id"):
+			r(p.path, "%s: when a delivery came tells it from others, and nothing else: it is for webhooks.delivery_id only", s)
 		case p.signed && !w.vouched(s):
 			r(p.path, "%s is not signed and must not decide whose event it is, want json: or form:", s)
 		case s.readsJSON() && !hasJSON, s.kind == sourceForm && !hasForm:

@@ -109,6 +109,7 @@ func TestWebhooksRefuses(t *testing.T) {
 		"a form without a field":  {`bodies: [json, "form:"]`, "webhooks.bodies[1]:", "is unknown"},
 		"no event":                {"event: []", "webhooks.event:", "is missing"},
 		"an optional event":       {`event: ["json:/type?"]`, "webhooks.event[0]:", "at least one part that is not optional"},
+		"a time as an order":      {`order: ["received:1s"]`, "webhooks.order[0]:", "it is for webhooks.delivery_id only"},
 		"an optional id":          {`order: ["json:/id?"]`, "webhooks.order[0]:", "optional parts of delivery_id, event and subject only"},
 		"an unsigned account":     {"account: [header:X-Shop]", "webhooks.account[0]:", "is not signed"},
 		"an account of the URL":   {"account: [query:shop]", "webhooks.account[0]:", "is not signed"},
