@@ -25,7 +25,8 @@ const (
 )
 
 func newActionCommand() *cobra.Command {
-	return noun("action", "actions", "Run actions and look at their results", newActionRunCommand(), newActionResultCommand())
+	return noun("action", "actions", "Run actions and look at their results", newActionRunCommand(), newActionBatchCommand(),
+		newActionListCommand(), newActionShowCommand(), newActionResultCommand(), newActionCancelCommand(), newActionResolveCommand())
 }
 
 func newActionRunCommand() *cobra.Command {
@@ -180,7 +181,7 @@ func call(ctx context.Context, conn *nats.Conn, request *events.ActionRequest) (
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, &failure{exit: exitUnreachable, what: "no executor is running on this NATS server", fix: "plugfn dev, or: plugfn serve"}
+		return nil, noExecutor()
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, &failure{
 			exit: exitTimeout, what: fmt.Sprintf("no result of %s within %s; it is still wanted and may come", request.ID, patience.Round(time.Second)),

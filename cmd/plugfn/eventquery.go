@@ -23,6 +23,10 @@ type eventFilter struct {
 	dead bool
 	ids  []string // empty: whatever their id
 
+	// Of what is no event: where it is kept, and which of it is meant.
+	keptIn, keptAs string
+	also           func(*storedEvent) bool
+
 	from, to time.Time // of since and until, by when they were stored; zero: no bound
 }
 
@@ -91,6 +95,9 @@ func (f *eventFilter) subject() string {
 		}
 		return events.Token(s)
 	}
+	if f.keptAs != "" {
+		return f.keptAs
+	}
 	prefix := events.PrefixEvent
 	if f.dead {
 		prefix = events.PrefixDead + "event."
@@ -99,6 +106,9 @@ func (f *eventFilter) subject() string {
 }
 
 func (f *eventFilter) stream() string {
+	if f.keptIn != "" {
+		return f.keptIn
+	}
 	if f.dead {
 		return events.StreamDead
 	}
@@ -110,6 +120,7 @@ func (f *eventFilter) fits(e *storedEvent) bool {
 	return (f.account == "" || e.Account == f.account) &&
 		(f.verified == "" || string(e.Verified) == f.verified) &&
 		(len(f.ids) == 0 || slices.Contains(f.ids, e.ID)) &&
+		(f.also == nil || f.also(e)) &&
 		!e.stored.Before(f.from) && (f.to.IsZero() || e.stored.Before(f.to))
 }
 
@@ -142,7 +153,7 @@ func openEvents(ctx context.Context, conn *nats.Conn, filter *eventFilter) (*eve
 	}
 	stream, err := js.Stream(ctx, filter.stream())
 	if err != nil {
-		return nil, &failure{exit: exitUnreachable, what: "the events cannot be read", cause: err, fix: startFix}
+		return nil, &failure{exit: exitUnreachable, what: "the stream " + filter.stream() + " cannot be read", cause: err, fix: startFix}
 	}
 	return &eventStore{filter: filter, js: js, stream: stream, state: stream.CachedInfo().State}, nil
 }
@@ -159,7 +170,7 @@ func (s *eventStore) scan(ctx context.Context, from, before uint64, each func(*s
 	}
 	consumer, err := s.js.OrderedConsumer(ctx, s.filter.stream(), config)
 	if err != nil {
-		return &failure{exit: exitUnreachable, what: "the events cannot be read", cause: err}
+		return &failure{exit: exitUnreachable, what: "the stream " + s.filter.stream() + " cannot be read", cause: err}
 	}
 	if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
 		return nil

@@ -31,7 +31,7 @@ func confirm(cmd *cobra.Command, yes bool, what string) error {
 	case strings.EqualFold(strings.TrimSpace(reply), "y"):
 		return nil
 	default:
-		return errors.New("nothing was deleted")
+		return errors.New("nothing was done")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,38 +16,67 @@ import (
 )
 
 func newActionResultCommand() *cobra.Command {
-	user := ""
+	user, wait := "", time.Duration(0)
 	cmd := &cobra.Command{
-		Use:     "result <id>",
-		Short:   "Show the result of a request that was sent before",
-		Example: "plugfn action result req_01kav8z6c5fn1rx8ye0a0wq3jb --user demo",
-		Args:    exactly("id"),
+		Use:   "result <id>",
+		Short: "Show the result of a request that was sent before",
+		Example: `plugfn action result req_01kav8z6c5fn1rx8ye0a0wq3jb --user demo
+plugfn action result req_01kav8z6c5fn1rx8ye0a0wq3jb --user demo --wait 10m`,
+		Args: exactly("id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := newPrinter(cmd)
-			if err != nil {
-				return err
+			if wait < 0 {
+				return usage("", "--wait %s: must not be below zero", wait)
 			}
-			t, err := newTarget(cmd)
-			if err != nil {
-				return err
-			}
-			if user == "" {
-				return usage("", "--user is missing: it says whose request it was")
-			}
-			conn, err := t.connect()
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			result, err := findResult(cmd.Context(), conn, user, args[0])
-			if err != nil {
-				return err
-			}
-			return showResult(p, result)
+			return withUser(cmd, user, func(p *printer, conn *nats.Conn) error {
+				result, err := awaitResult(cmd.Context(), conn, user, args[0], wait)
+				if err != nil {
+					return err
+				}
+				return showResult(p, result)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&user, "user", "", "whose request it was")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait so long for it, such as 1m")
+	cmd.Flags().Lookup("wait").DefValue = "" // not at all
 	return withTarget(settings.Bus, withOutput(cmd))
+}
+
+// awaitResult is findResult, for a result that may come within a while.
+func awaitResult(ctx context.Context, conn *nats.Conn, user, id string, patience time.Duration) (*events.Result, error) {
+	if patience == 0 {
+		return findResult(ctx, conn, user, id)
+	}
+	// Listening comes first, so that no result falls between.
+	coming, err := conn.SubscribeSync(resultSubject(user, id))
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		return nil, &failure{exit: exitUnreachable, what: "the result cannot be waited for", cause: err, fix: startFix}
+	}
+	result, err := findResult(ctx, conn, user, id)
+	if err == nil || failureOf(err).exit != exitNotFound {
+		return result, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	msg, err := coming.NextMsgWithContext(waiting)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, &failure{exit: exitTimeout, what: fmt.Sprintf("no result of %s within %s", clip(id, 80), patience), fix: fmt.Sprintf("plugfn action show %s --user %s", clip(id, 80), safe(user))}
+	case err != nil:
+		return nil, &failure{exit: exitUnreachable, what: "the result cannot be waited for", cause: err}
+	}
+	r, err := events.ParseResult(msg.Data)
+	return &r, err
+}
+
+// resultSubject is where the result of a request comes.
+func resultSubject(user, id string) string {
+	return events.PrefixResult + events.Token(user) + ".*.*." + events.Token(id)
 }
 
 // findResult looks for a result among those that the bus keeps.
@@ -61,8 +91,7 @@ func findResult(ctx context.Context, conn *nats.Conn, user, id string) (*events.
 	if err != nil {
 		return nil, &failure{exit: exitUnreachable, what: "the results cannot be read", cause: err, fix: startFix}
 	}
-	subject := events.PrefixResult + events.Token(user) + ".*.*." + events.Token(id)
-	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	msg, err := stream.GetLastMsgForSubject(ctx, resultSubject(user, id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, &failure{exit: exitNotFound, what: fmt.Sprintf("user %s has no result of %s", user, id), fix: "it may still be waiting for its time or its turn: try again later"}
 	}

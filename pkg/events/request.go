@@ -43,6 +43,9 @@ const (
 	HeaderAttempts  = "Plugfn-Attempts"
 	HeaderOutcome   = "Plugfn-Outcome"
 	HeaderErrorCode = "Plugfn-Error-Code"
+
+	// HeaderRetryOf names, on a request, the one whose dead letter it repeats.
+	HeaderRetryOf = "Plugfn-Retry-Of"
 )
 
 // Delivery is what a caller prefers for a write whose outcome cannot be known.
