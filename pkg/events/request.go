@@ -44,6 +44,11 @@ const (
 	HeaderOutcome   = "Plugfn-Outcome"
 	HeaderErrorCode = "Plugfn-Error-Code"
 
+	// HeaderDuration is, on a result, its duration_ms. With the outcome in the
+	// subject, and attempts and error code as on a dead letter, results can be
+	// counted without their bodies.
+	HeaderDuration = "Plugfn-Duration-Ms"
+
 	// HeaderRetryOf names, on a request, the one whose dead letter it repeats.
 	HeaderRetryOf = "Plugfn-Retry-Of"
 )

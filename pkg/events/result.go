@@ -86,6 +86,11 @@ func (r *Result) Msg() (*nats.Msg, error) {
 		Provider:        r.Provider,
 	}
 	e.setHeader(msg.Header)
+	msg.Header.Set(HeaderAttempts, strconv.Itoa(r.Attempts))
+	msg.Header.Set(HeaderDuration, strconv.FormatInt(r.DurationMS, 10))
+	if r.Error != nil {
+		msg.Header.Set(HeaderErrorCode, string(r.Error.Code))
+	}
 	return msg, nil
 }
 
