@@ -74,6 +74,9 @@ func (p *Pack) asksBack() bool {
 func (p *Pack) checkEvents(r report) {
 	if p.Webhooks != nil {
 		p.Webhooks.check(r)
+		if p.Webhooks.Redeliver != nil {
+			p.Webhooks.Redeliver.check(p, r)
+		}
 		if !prefixName.MatchString(p.EventPrefix) {
 			r("event_prefix", "must be a reverse domain such as com.github")
 		}

@@ -24,6 +24,7 @@ type Webhooks struct {
 	RetryHorizon time.Duration `yaml:"retry_horizon"` // for how long the provider sends a delivery again; not written: 15 m
 	Redelivers   *bool         `yaml:"redelivers"`    // false: what was not accepted is lost; not written: true
 	KeepHeader   []string      `yaml:"keep_headers"`  // delivery headers that travel on as ce extensions
+	Redeliver    *Redeliver    `yaml:"redeliver"`     // nil: what failed cannot be asked for again
 
 	pack     *Pack
 	pointers pointerSet // of all json sources above
