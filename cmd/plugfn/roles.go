@@ -21,6 +21,7 @@ import (
 	"github.com/plugfn/plugfn/services/executor"
 	"github.com/plugfn/plugfn/services/ingress"
 	"github.com/plugfn/plugfn/services/scheduler"
+	"github.com/plugfn/plugfn/services/scheduler/heal"
 )
 
 // The services by the names that `plugfn serve` takes, which are those of their
@@ -155,9 +156,28 @@ func (e *executing) Run(ctx context.Context) error {
 }
 
 func (p *process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error) {
-	return scheduler.New(scheduler.Config{
+	healer, err := heal.New(heal.Config{
+		JetStream: b.JetStream(), Parking: b, Providers: p.registry, Log: log,
+		Every: p.settings.HealEvery, DrainTimeout: p.settings.DrainTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := scheduler.New(scheduler.Config{
 		JetStream: b.JetStream(), Firings: b, Log: log, DrainTimeout: p.settings.DrainTimeout,
 	})
+	return &scheduling{s, healer}, err
+}
+
+// scheduling is a scheduler with the jobs of its own.
+type scheduling struct {
+	*scheduler.Service
+	healer *heal.Service
+}
+
+// Run ends when one of them cannot go on, or ctx ends.
+func (s *scheduling) Run(ctx context.Context) error {
+	return runGroup(ctx, s.Service.Run, s.healer.Run)
 }
 
 func (p *process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {

@@ -6,5 +6,5 @@ func newWebhookCommand() *cobra.Command {
 	return noun("webhook", "webhooks", "Make endpoints for single connections, and look at deliveries",
 		newWebhookCreateCommand(), newWebhookListCommand(), newWebhookShowCommand(), newWebhookEditCommand(), newWebhookRotateCommand(),
 		newWebhookPauseCommand(), newWebhookResumeCommand(), newWebhookDeleteCommand(),
-		newWebhookForwardCommand(), newWebhookRejectedCommand(), newWebhookVerifyCommand())
+		newWebhookForwardCommand(), newWebhookHealCommand(), newWebhookRejectedCommand(), newWebhookVerifyCommand())
 }

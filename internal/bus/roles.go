@@ -152,6 +152,13 @@ func (r Role) grants() *grants {
 		g.store(events.StreamActions, events.PrefixAction+">")
 		g.store(events.StreamEvents, events.PrefixConnection+"*.*.due")
 		g.store(events.StreamRuns, events.PrefixRun+">")
+		g.consume(events.StreamRuns, "healer", events.PrefixRun+events.NoUser+".heal.due")
+		g.watch(events.BucketConnections) // who may ask for failed deliveries
+		g.watch(BucketHealing)
+		g.get(BucketHealing)
+		g.put(BucketHealing)
+		g.find(events.StreamResults, events.PrefixResult+">") // of its own requests
+		g.subscribe(events.PrefixResult + "*.*.*.*")
 		g.store(events.StreamDead, events.PrefixDead+"action.>", events.PrefixDead+"run.>")
 	default:
 		g.administer()

@@ -34,6 +34,9 @@ const (
 	BucketUsers = "PLUGFN_USERS"
 	// BucketLimits keeps the operator's overrides of the packs' limits.
 	BucketLimits = "PLUGFN_LIMITS"
+	// BucketHealing keeps what asking providers for failed deliveries has come
+	// to, by connection.
+	BucketHealing = "PLUGFN_HEALING"
 )
 
 const (
@@ -60,6 +63,7 @@ const (
 
 	revocationsAge      = day + time.Hour // the last attempt is after a day
 	revocationsMaxBytes = 64 << 20
+	healingMaxBytes     = 64 << 20 // a record has at most some 200 KiB
 	usersMaxBytes       = 64 << 20 // some hundred thousand users
 	limitsMaxBytes      = 1 << 20
 )
@@ -96,6 +100,7 @@ func declarations() []declaration {
 		{name: BucketStates, age: statesAge, bytes: statesMaxBytes, expires: true},
 		{name: BucketUsers, bytes: usersMaxBytes},
 		{name: BucketLimits, bytes: limitsMaxBytes},
+		{name: BucketHealing, bytes: healingMaxBytes},
 	}
 }
 

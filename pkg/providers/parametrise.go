@@ -9,7 +9,7 @@ import (
 )
 
 // fixedKeys lists what an endpoint cannot replace.
-func fixedKeys() []string { return []string{"parametrised", "hint"} }
+func fixedKeys() []string { return []string{"parametrised", "hint", "redeliver"} }
 
 // With returns the block with parts of it replaced, for one endpoint: fragment is
 // a mapping of keys of the block, in YAML or JSON, such as

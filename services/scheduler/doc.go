@@ -11,5 +11,7 @@
 // firing is moved with a deduplication id made of its schedule and its sequence,
 // so that a crash between moving and acknowledging moves it once.
 //
+// What it schedules itself is in its folder heal.
+//
 // Allowed imports: pkg, internal; never another service.
 package scheduler

@@ -137,6 +137,20 @@ func duration(field func(*Settings) *time.Duration) func(*Settings, string) erro
 	}
 }
 
+// healEvery reads how often to look for failed deliveries, zero for never.
+func healEvery(s *Settings, v string) error {
+	if v == "off" {
+		s.HealEvery = 0
+		return nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 10*time.Second || d > 24*time.Hour {
+		return errors.New("must be off, or a duration from 10s to 24h")
+	}
+	s.HealEvery = d
+	return nil
+}
+
 func size(field func(*Settings) *int64) func(*Settings, string) error {
 	return func(s *Settings, v string) error {
 		n, ok := parseSize(v)

@@ -46,6 +46,7 @@ type Settings struct {
 	RedisURL            providers.Secret // that keeps the limits; zero: the process does
 	AllowPrivate        []netip.Prefix   // nil: public addresses only
 	DrainTimeout        time.Duration
+	HealEvery           time.Duration // 0: never
 
 	layers *layers
 }

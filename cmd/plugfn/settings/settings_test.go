@@ -66,7 +66,7 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 		"PLUGFN_RETURN_TO": "https://a.example,https://b.example/c", "PLUGFN_NATS_ADDR": "-",
 		"PLUGFN_DURABILITY": "ha", "PLUGFN_STREAM_MAX_BYTES": "3GiB", "PLUGFN_API_KEY": "0123456789abcdef",
 		"PLUGFN_LOG_LEVEL": "debug", "PLUGFN_LOG_FORMAT": "json", "PLUGFN_INGRESS_MAX_BYTES": "1048576", "PLUGFN_SPOOL_MAX_BYTES": "2GiB", "PLUGFN_INGRESS_RATE": "9",
-		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_DRAIN_TIMEOUT": "90s",
+		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_DRAIN_TIMEOUT": "90s", "PLUGFN_HEAL_EVERY": "7m",
 		"PLUGFN_NATS_SECURE": "true", "PLUGFN_ALLOW_PRIVATE_CIDRS": "10.0.0.0/8, fd00::1",
 	}
 	var environ []string
@@ -116,6 +116,7 @@ func TestErrorsNameWhatIsWrong(t *testing.T) {
 		{"port", "PLUGFN_HTTP_ADDR=:http", "", `PLUGFN_HTTP_ADDR ":http": the port must be a number from 0 to 65535`},
 		{"count", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT=0", "", `PLUGFN_EXECUTOR_MAX_IN_FLIGHT "0": must be a number from 1 to 1000000`},
 		{"size", "PLUGFN_STREAM_MAX_BYTES=1GB", "", `PLUGFN_STREAM_MAX_BYTES "1GB": must be a size such as 512MiB or 2GiB`},
+		{"healing", "PLUGFN_HEAL_EVERY=1s", "", `PLUGFN_HEAL_EVERY "1s": must be off, or a duration from 10s to 24h`},
 		{"duration", "PLUGFN_DRAIN_TIMEOUT=30", "", `PLUGFN_DRAIN_TIMEOUT "30": must be a duration such as 30s`},
 		{"URL", "PLUGFN_HTTP_URL=localhost:8484", "", `PLUGFN_HTTP_URL "localhost:8484": must be a URL`},
 		{"networks", "PLUGFN_ALLOW_PRIVATE_CIDRS=10.0.0.0/33", "", `PLUGFN_ALLOW_PRIVATE_CIDRS "10.0.0.0/33": must be networks such as 10.0.0.0/8`},

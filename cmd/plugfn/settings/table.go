@@ -163,6 +163,11 @@ func Table() []Variable {
 			Help: "networks, separated by commas, in which providers may be although they are not public; the hosts of base URLs that you set may be anywhere", set: networks(func(s *Settings) *[]netip.Prefix { return &s.AllowPrivate }),
 		},
 		{
+			Name: "PLUGFN_HEAL_EVERY", Key: "heal_every", Default: "5m", Scope: Server,
+			Help: "how often failed deliveries are looked for, to ask the provider for them again, where its pack says how and a connection may; off: never",
+			set:  healEvery,
+		},
+		{
 			Name: "PLUGFN_DRAIN_TIMEOUT", Key: "drain_timeout", Default: "30s", Scope: Server,
 			Help: "how long the work in hand may go on when the program is stopped", set: duration(func(s *Settings) *time.Duration { return &s.DrainTimeout }),
 		},
