@@ -61,7 +61,7 @@ func (c connection) MarshalJSON() ([]byte, error) { return c.raw, nil }
 type newConnection struct {
 	UserID   string `json:"user_id"`
 	Provider string `json:"provider"`
-	Token    string `json:"token"`
+	Token    string `json:"token,omitempty"`
 	Auth     string `json:"auth,omitempty"`
 	Name     string `json:"name,omitempty"`
 	Account  string `json:"account,omitempty"`

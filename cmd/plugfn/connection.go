@@ -56,8 +56,11 @@ pass github/token | plugfn connection create github --user u1`,
 				return usage("", "--user is missing: it says whose connection this will be")
 			}
 			in.Provider = args[0]
-			var err error
-			if in.Token, err = readToken(cmd, tokenFile, in.Provider); err != nil {
+			needed, err := needsToken(cmd, in.Provider, in.Auth)
+			if err == nil && needed {
+				in.Token, err = readToken(cmd, tokenFile, in.Provider)
+			}
+			if err != nil {
 				return err
 			}
 			c, err := api.connect(cmd.Context(), in)
@@ -74,6 +77,25 @@ pass github/token | plugfn connection create github --user u1`,
 	flags.StringVar(&in.Auth, "auth", "", "kind of the token, where the provider has several")
 	flags.StringVar(&tokenFile, "token-file", "", "file that holds the token, - for standard input")
 	return withTarget(settings.HTTP|settings.API, withOutput(cmd))
+}
+
+// needsToken tells whether anything has to be given to connect. Nothing has to
+// where the operator's app is who connects, as with the key of a GitHub App.
+func needsToken(cmd *cobra.Command, provider, auth string) (bool, error) {
+	t, err := newTarget(cmd)
+	if err != nil {
+		return false, err
+	}
+	packs, err := t.packs()
+	if err != nil {
+		return false, err
+	}
+	pack, ok := packs[provider]
+	if !ok {
+		return true, nil // the server knows more, or says what is wrong
+	}
+	a, ok := pack.AuthByID(auth)
+	return !ok || !a.Type.Mints() || len(a.Fields) > 0, nil
 }
 
 // maxTokenFile bounds what should be one line.
