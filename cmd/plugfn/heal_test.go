@@ -105,7 +105,7 @@ func (f *forgetful) post(guid string) int {
 	d := &providers.Delivery{Method: http.MethodPost, Body: f.bodies[guid], ReceivedAt: time.Now(), Header: http.Header{
 		"X-Github-Event": {"issues"}, "X-Github-Delivery": {guid}, "Content-Type": {"application/json"},
 	}}
-	if err := f.pack.Webhooks.Sign(d, providers.NewSecret([]byte(hookSecret))); err != nil {
+	if err := f.pack.Webhooks.NewSigner([]providers.Secret{providers.NewSecret([]byte(hookSecret))}, providers.Secret{}).Sign(d, ""); err != nil {
 		f.Error(err)
 	}
 	r, err := http.NewRequest(http.MethodPost, f.to+"/webhooks/github", bytes.NewReader(d.Body))

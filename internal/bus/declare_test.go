@@ -74,6 +74,7 @@ func TestDeclaredShapes(t *testing.T) {
 		"KV_PLUGFN_REVOCATIONS": {[]string{"$KV.PLUGFN_REVOCATIONS.>"}, 25 * time.Hour, 64 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_STATES":      {[]string{"$KV.PLUGFN_STATES.>"}, time.Hour, 128 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_USERS":       {[]string{"$KV.PLUGFN_USERS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_HEALING":     {[]string{"$KV.PLUGFN_HEALING.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_LIMITS":      {[]string{"$KV.PLUGFN_LIMITS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
 	}
 	if d := cmp.Diff(want, shapes(t, b)); d != "" {
