@@ -76,8 +76,8 @@ func TestWhatGitHubSends(t *testing.T) {
 			continue
 		}
 		name := p.name(t)
-		if got.Event.Type != "com.github."+name || string(got.Event.Data) != p.body || got.Event.Time.IsZero() {
-			t.Errorf("%s: type %s at %s, %d of %d bytes", name, got.Event.Type, got.Event.Time, len(got.Event.Data), len(p.body))
+		if got.Type != "com.github."+name || string(got.Data) != p.body || got.Time.IsZero() {
+			t.Errorf("%s: type %s at %s, %d of %d bytes", name, got.Type, got.Time, len(got.Data), len(p.body))
 		}
 		if want := events.EventSubject("", "github", name); got.subject != want || len(want) > 255 {
 			t.Errorf("%s: subject %s, want %s", name, got.subject, want)
