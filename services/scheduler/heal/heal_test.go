@@ -30,6 +30,9 @@ type github struct {
 	*testing.T
 	bus *bus.Bus
 
+	pack      *providers.Pack
+	answering sync.Mutex // held while a request is answered
+
 	mu       sync.Mutex
 	attempts []attempt // the newest first
 	arrives  bool      // what is sent again
@@ -56,7 +59,11 @@ func newGitHub(t *testing.T) *github {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = sub.Unsubscribe() })
+	g.pack, _ = packs(t).Pack("github")
+	t.Cleanup(func() {
+		_ = sub.Unsubscribe()
+		g.answering.Lock() // the last answer is stored before the bus goes
+	})
 	return g
 }
 
@@ -85,6 +92,8 @@ func (g *github) sent(guid string, ago time.Duration, status int) {
 }
 
 func (g *github) answer(msg *nats.Msg) {
+	g.answering.Lock()
+	defer g.answering.Unlock()
 	r, err := events.ParseActionRequest(msg.Subject, msg.Header, msg.Data)
 	if err != nil {
 		g.Error(err)
@@ -171,8 +180,7 @@ func packs(t *testing.T) *providers.Registry {
 
 func (g *github) heal(dry bool, ahead time.Duration) Record {
 	g.Helper()
-	pack, _ := packs(g.T).Pack("github")
-	all, err := Once(g.Context(), g.bus.JetStream(), pack, dry, func() time.Time { return time.Now().Add(ahead) })
+	all, err := Once(g.Context(), g.bus.JetStream(), g.pack, dry, func() time.Time { return time.Now().Add(ahead) })
 	if err != nil || len(all) != 1 {
 		g.Fatalf("got %+v, %v", all, err)
 	}
