@@ -163,9 +163,11 @@ func TestGapsAreHealed(t *testing.T) {
 		t.Helper()
 		cmd := exec.Command("plugfn", args...)
 		cmd.Dir, cmd.Env = p.Dir, p.Env
+		var problems strings.Builder
+		cmd.Stderr = &problems
 		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("plugfn %s: %v\n%s\n%s", strings.Join(args, " "), err, out, err.(*exec.ExitError).Stderr)
+			t.Fatalf("plugfn %s: %v\n%s\n%s", strings.Join(args, " "), err, out, problems.String())
 		}
 		return string(out)
 	}
