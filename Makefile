@@ -23,8 +23,12 @@ test: ## run the tests; TESTFLAGS="-race" is passed on
 	$(GO) test $(TESTFLAGS) ./...
 	cd kms/vault && $(GO) test $(TESTFLAGS) ./...
 
-test-integration: ## run the tests that want outside servers as well; needs redis-server (apt-get install redis-server)
-	$(GO) test -tags integration $(TESTFLAGS) ./...
+# The tests behind the tag integration, and the packages that hold them.
+tagged     = $(shell grep -rl --include='*_test.go' '^//go:build integration' . | sort)
+tagged_run = $(shell sed -n 's/^func \(Test[A-Za-z0-9_]*\).*/\1/p' $(tagged) | paste -s -d '|' -)
+
+test-integration: ## run the tests that want outside servers or more time; needs redis-server and npm (apt-get install redis-server npm)
+	$(GO) test -tags integration $(TESTFLAGS) -run '^($(tagged_run))$$' $(sort $(dir $(tagged)))
 
 lint: ## check format, vet, lint and the import rule (the first run compiles the linter: minutes)
 	$(LINT) fmt --diff

@@ -94,12 +94,12 @@ func TestKilledWhileReencrypting(t *testing.T) {
 			} else {
 				left = n
 			}
-			if left < 20 { // the last one goes on to the end
+			if left < childRecords/4 { // the last one goes on to the end
 				sweepAll(t, k, false)
 			}
 			wantAll(t, r, k)
 		})
-		if left < 20 {
+		if left < childRecords/4 {
 			break
 		}
 	}
