@@ -98,6 +98,8 @@ func (r Role) grants() *grants {
 		g.watch(BucketEndpoints)                                       // when an endpoint changes
 		g.read(events.StreamEvents, "reroute", events.PrefixEvent+">") // what came before its connection
 		g.publish(subjectEndpoints, subjectEndpoints+".learned", subjectEndpoints+".seen")
+		g.get(BucketDeliveries) // where a delivery is that came before
+		g.put(BucketDeliveries)
 	case RoleExecutor:
 		g.consume(events.StreamActions, "executor", events.PrefixAction+">")
 		g.store(events.StreamActions, events.PrefixAction+">") // calls

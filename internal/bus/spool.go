@@ -78,7 +78,7 @@ func (s *Spool) open(ctx context.Context, maxBytes int64) (err error) {
 		Storage:            jetstream.FileStorage,
 		MaxBytes:           maxBytes,
 		Discard:            jetstream.DiscardNew,
-		Duplicates:         dedupeWindow,
+		Duplicates:         DedupeWindow,
 		AllowAtomicPublish: true,
 		AllowDirect:        true,
 	})

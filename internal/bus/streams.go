@@ -37,14 +37,20 @@ const (
 	// BucketHealing keeps what asking providers for failed deliveries has come
 	// to, by connection.
 	BucketHealing = "PLUGFN_HEALING"
+	// BucketDeliveries says where in the events a delivery is, for as long as its
+	// provider may send it again. Only those are in it that may come again after
+	// [DedupeWindow].
+	BucketDeliveries = "PLUGFN_DELIVERIES"
 )
+
+// DedupeWindow is how long a stream remembers message ids. It costs some 150
+// bytes of memory for each message; longer horizons are those of the journal and
+// of BucketDeliveries.
+const DedupeWindow = 15 * time.Minute
 
 const (
 	day = 24 * time.Hour
 
-	// dedupeWindow is how long a message id is remembered. It costs some 150
-	// bytes of memory for each message; longer horizons are the journal's.
-	dedupeWindow = 15 * time.Minute
 	bucketWindow = 2 * time.Minute
 	keysMaxBytes = 1 << 20
 
@@ -66,6 +72,8 @@ const (
 	healingMaxBytes     = 64 << 20 // a record has at most some 200 KiB
 	usersMaxBytes       = 64 << 20 // some hundred thousand users
 	limitsMaxBytes      = 1 << 20
+
+	deliveriesAge = 32 * day // each says for itself how long it is kept; packs allow 31 days
 )
 
 // declaration is one row of the table of what PlugFn keeps on the bus.
@@ -101,6 +109,7 @@ func declarations() []declaration {
 		{name: BucketUsers, bytes: usersMaxBytes},
 		{name: BucketLimits, bytes: limitsMaxBytes},
 		{name: BucketHealing, bytes: healingMaxBytes},
+		{name: BucketDeliveries, age: deliveriesAge, batches: true, expires: true},
 	}
 }
 
@@ -132,7 +141,7 @@ func (d declaration) config(replicas int, maxBytes int64) jetstream.StreamConfig
 		MaxMsgSize:         -1,
 		MaxConsumers:       -1,
 		Discard:            jetstream.DiscardNew, // a full stream refuses; it never forgets what it acknowledged
-		Duplicates:         dedupeWindow,
+		Duplicates:         DedupeWindow,
 		AllowDirect:        true,
 		AllowAtomicPublish: d.batches,
 		AllowMsgTTL:        d.expires,

@@ -50,6 +50,7 @@ func (w *Webhooks) check(r report) {
 	w.checkHandshakes(r)
 	w.checkAnswers(r)
 	w.checkKept(r)
+	w.checkVaries(r)
 }
 
 func (n EventNames) check(r report) {

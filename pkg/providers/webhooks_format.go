@@ -23,6 +23,7 @@ type Webhooks struct {
 	AckWithin    time.Duration `yaml:"ack_within"`    // how long the provider waits for its answer; not written: 5 s
 	RetryHorizon time.Duration `yaml:"retry_horizon"` // for how long the provider sends a delivery again; not written: 15 m
 	Redelivers   *bool         `yaml:"redelivers"`    // false: what was not accepted is lost; not written: true
+	Varies       []string      `yaml:"varies"`        // pointers to the members of an event's JSON that differ between attempts of one delivery
 	KeepHeader   []string      `yaml:"keep_headers"`  // delivery headers that travel on as ce extensions
 	Redeliver    *Redeliver    `yaml:"redeliver"`     // nil: what failed cannot be asked for again
 

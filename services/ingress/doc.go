@@ -12,6 +12,8 @@
 //	                                         at the endpoint of a connection one, for that
 //	plugfn.dead.event.>                      published: genuine deliveries that cannot be read
 //	plugfn.payload.<user>.>                  published: data that is too long for a message
+//	$KV.PLUGFN_DELIVERIES.>                  published and read: where events are whose providers send
+//	                                         again after the stream has forgotten their ids (see repeats)
 //	plugfn.svc.ingress.rejected              answered by every ingress: the deliveries it refused last
 //
 // What a sender is told:
@@ -33,6 +35,11 @@
 // would not help. On the path there is no I/O but the publish, and fetching keys that are not kept (see [Keys]): packs and secrets
 // are in memory, also those that are stored (see [Secrets]), and the index of
 // accounts is fed by a watch.
+//
+// A repetition, told by endpoint and delivery id, is answered like the first and
+// stored no second time: within 15 minutes by the stream, later by where its
+// first event is, if the pack says that its provider repeats for longer. One with
+// another body is stored as an event of its own, with ce-conflict.
 //
 // When an account gets a connection, its events of the last hour that came for
 // nobody are published to it too, once however many ingresses there are (see

@@ -15,6 +15,7 @@ import (
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/ingress/commit"
+	"github.com/plugfn/plugfn/services/ingress/repeats"
 	"github.com/plugfn/plugfn/services/ingress/spool"
 )
 
@@ -49,6 +50,7 @@ type Service struct {
 	rates    *rates
 	events   *commit.Store
 	dead     *commit.Store
+	repeats  *repeats.Memory
 	payloads events.Payloads
 	spool    *spool.Spool // nil: there is none
 	index    *index
@@ -102,6 +104,9 @@ func New(cfg Config) (*Service, error) {
 		decoy:    newDecoy(),
 		refused:  cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}
+	if s.repeats, err = repeats.New(repeats.Config{JetStream: cfg.JetStream, Grouped: cfg.GroupCommit, Log: cfg.Log}); err != nil {
+		return nil, fmt.Errorf("ingress: %w", err)
+	}
 	if s.spool, err = s.newSpool(); err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)
 	}
@@ -109,6 +114,7 @@ func New(cfg Config) (*Service, error) {
 	if s.rerouter, err = newRerouter(cfg.JetStream, s.index, cfg.Now); err != nil {
 		return nil, fmt.Errorf("ingress: %w", err)
 	}
+	s.rerouter.stored = s.rerouted
 	return s, nil
 }
 
@@ -145,6 +151,7 @@ func (s *Service) Run(ctx context.Context) error {
 	beside.Go(func() { s.warn(waiting) })
 	beside.Go(func() { s.reroute(waiting) })
 	beside.Go(func() { s.runSpool(waiting) })
+	beside.Go(func() { s.repeats.Run(waiting) })
 	beside.Go(func() {
 		if err := s.serveRefusals(waiting); err != nil { // deliveries are taken all the same
 			s.Log.Warn().Err(err).Msg("refused deliveries cannot be looked at")

@@ -70,6 +70,7 @@ func openOn(t *testing.T, on *bus.Bus, change ...func(*Config)) *gate {
 	}
 	registry, err := providers.NewRegistry(packs, map[string]providers.App{
 		"github": {WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(secret))}},
+		"stripe": {WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(secret))}},
 		"slack":  {ClientID: "an app without a webhook secret"},
 	})
 	if err != nil {

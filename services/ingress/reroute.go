@@ -54,6 +54,8 @@ type Rerouter struct {
 	index  *index
 	events *commit.Store
 	now    func() time.Time
+	// stored, if set, hears where an event is that was published.
+	stored func(provider, id string, sequence uint64)
 }
 
 // NewRerouter makes a Rerouter that knows the connections that there are now.
@@ -209,6 +211,9 @@ func (r *Rerouter) publish(ctx context.Context, stream jetstream.Stream, provide
 	ack, err := r.events.Publish(ctx, msg)
 	if err != nil {
 		return false, fmt.Errorf("publishing: %w", err)
+	}
+	if r.stored != nil {
+		r.stored(provider, msg.Header.Get(jetstream.MsgIDHeader), ack.Sequence)
 	}
 	return ack.Duplicate, nil
 }

@@ -49,21 +49,6 @@ func (s *Service) publishInTime(ctx context.Context, msg *nats.Msg) error {
 	return s.publishMsg(ctx, msg)
 }
 
-// publishMsg returns once the bus has msg, and before that its data where that is
-// too long for a message. A repetition of what the bus has is a success.
-func (s *Service) publishMsg(ctx context.Context, msg *nats.Msg) error {
-	msg, err := s.payloads.Offload(ctx, msg)
-	if err != nil {
-		return err
-	}
-	to := s.events
-	if strings.HasPrefix(msg.Subject, events.PrefixDead) {
-		to = s.dead
-	}
-	_, err = to.Publish(ctx, msg)
-	return err
-}
-
 // isRefused tells a message that the bus never takes from a bus that is away,
 // full or busy.
 func isRefused(err error) bool {

@@ -84,12 +84,12 @@ func (s *Store) batch(all []*entry) {
 		together, apart = nil, slices.Concat(together, apart)
 	}
 	if len(together) > 0 {
-		err := s.publishBatch(together)
+		first, err := s.publishBatch(together)
 		var api *jetstream.APIError
 		switch {
 		case err == nil:
-			for _, e := range together {
-				e.settle(Ack{}, nil)
+			for i, e := range together {
+				e.settle(Ack{Sequence: first + uint64(i)}, nil)
 			}
 		case errors.As(err, &api):
 			apart = slices.Concat(together, apart)
@@ -134,9 +134,10 @@ func (s *Store) oneByOne(all []*entry) {
 	some.Wait()
 }
 
-// publishBatch stores all or none. Only the answer to the last message counts:
-// it is an error if any before did not arrive.
-func (s *Store) publishBatch(all []*entry) error {
+// publishBatch stores all or none, one after the other from first on. Only the
+// answer to the last message counts: it is an error if any before did not
+// arrive.
+func (s *Store) publishBatch(all []*entry) (first uint64, err error) {
 	ctx, cancel := context.WithDeadline(context.Background(), latest(all))
 	defer cancel()
 	conn, id := s.JetStream.Conn(), rand.Text()
@@ -144,20 +145,21 @@ func (s *Store) publishBatch(all []*entry) error {
 		msg := numbered(e.msg, id, i+1)
 		if i < len(all)-1 {
 			if err := conn.PublishMsg(msg); err != nil {
-				return err
+				return 0, err
 			}
 			continue
 		}
 		msg.Header[headerCommit] = []string{"1"}
 		a, err := s.ask(ctx, msg)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if a.Count != len(all) {
-			return fmt.Errorf("%d of %d messages are stored", a.Count, len(all))
+			return 0, fmt.Errorf("%d of %d messages are stored", a.Count, len(all))
 		}
+		first = a.Sequence + 1 - uint64(a.Count)
 	}
-	return nil
+	return first, nil
 }
 
 // numbered is msg as a part of a batch.

@@ -61,7 +61,7 @@ type outcome struct {
 
 // Ack says where the stream has a message.
 type Ack struct {
-	Sequence  uint64 // of the first one with its Nats-Msg-Id; 0 when it came in a batch
+	Sequence  uint64 // of the first one with its Nats-Msg-Id
 	Duplicate bool   // it was there before
 }
 
