@@ -56,6 +56,8 @@ func drawCall(t *rapid.T) Call {
 		{ID: "second", Key: "k1", Rate: Rate{1, time.Second}, Burst: 3},
 		{ID: "minute", Key: "k2", Rate: Rate{7, time.Minute}, Window: true},
 		{ID: "hour", Key: "k3", Rate: Rate{5000, time.Hour}, Burst: 40, Window: true},
+		{ID: "queue", Key: "k1@h", Rate: Rate{1, time.Second}, Burst: 2, Queue: true},
+		{ID: "observed queue", Key: "k2@h", Rate: Rate{6, time.Minute}, Window: true, Queue: true},
 	}
 	for _, l := range limits {
 		if rapid.Bool().Draw(t, l.ID) {

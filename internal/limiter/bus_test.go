@@ -99,10 +99,15 @@ func TestOverridesAreFollowed(t *testing.T) {
 	eventually(t, func() bool { got, ok := executor.Of("github", "primary"); return ok && got == over })
 
 	own, shared := boundsOf(t, "github", "issues.create", executor)
-	if diff := cmp.Diff(Rate{100, time.Minute}, own.Limits[0].Rate); diff != "" {
+	if diff := cmp.Diff(Rate{100, time.Minute}, shared.Limits[0].Rate); diff != "" {
 		t.Error(diff)
 	}
-	if len(shared.Limits) != 1 || shared.Limits[0].Cost != 5 || len(shared.Concurrency) != 1 || len(shared.Gates) != 1 {
+	for i, q := range own.Limits {
+		if l := shared.Limits[i]; !q.Queue || q.ID != l.ID || q.Key == l.Key || q.Cost != l.Cost || q.Burst != l.Burst || q.Rate.interval() < l.Rate.interval() {
+			t.Errorf("the queue for %+v is %+v", l, q)
+		}
+	}
+	if len(own.Limits) != 4 || len(shared.Limits) != 4 || shared.Limits[1].Cost != 5 || len(shared.Concurrency) != 1 || len(shared.Gates) != 1 {
 		t.Errorf("the second stage is %+v", shared)
 	}
 
@@ -192,7 +197,7 @@ func TestLimitersAnswer(t *testing.T) {
 	for _, s := range answers[0].Standings {
 		keys = append(keys, s.Kind+" "+s.Key)
 	}
-	if diff := cmp.Diff([]string{"rate post:acme:C1"}, keys); diff != "" || answers[0].Status.Store != "memory" {
+	if diff := cmp.Diff([]string{"rate post:acme:C1", "rate posts:acme"}, keys); diff != "" || answers[0].Status.Store != "memory" {
 		t.Errorf("%+v\n%s", answers[0], diff)
 	}
 	answers, err := Ask(t.Context(), admin.Conn(), Question{Provider: "slack", Forget: true}, 200*time.Millisecond)

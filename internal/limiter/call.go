@@ -30,6 +30,11 @@ type Limit struct {
 	// Window keeps, beside the rate, what responses say is left of the
 	// provider's own window: see [Report].
 	Window bool
+	// Queue says that it is no limit itself, but a queue for one that is acquired
+	// when the call's time has come. It is charged for the time when it would let
+	// the call go by itself, and not for when the call goes: what waits longer
+	// for something else does not hold up those behind it.
+	Queue bool `json:"queue,omitempty"`
 }
 
 func (l *Limit) burst() int64 {

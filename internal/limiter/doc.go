@@ -9,9 +9,11 @@
 //	bounds, err := action.Limits(params, providers.LimitsOn{Connection: …, Account: …})
 //	b := limiter.Bounds{Provider: …, App: …, Limits: bounds, Hold: timeout + 30*time.Second, Overrides: …}
 //
-//	// Stage 1, once for each request. Delay is its own, distinct slot: park the
-//	// request until then if that is more than a second away, and the permit with
-//	// it (it is JSON). Wait means that the deadline would pass: rate_limited.
+//	// Stage 1, once for each request: a slot of the connection's own rates, and
+//	// a place in its queue for each rate that others share. Delay is until its
+//	// turn, which is nobody else's: park the request until then if that is more
+//	// than a second away, and the permit with it (it is JSON). Wait means that the
+//	// deadline would pass: rate_limited.
 //	own, err := l.Reserve(ctx, b.Own(), deadline)
 //
 //	// Stage 2, when the slot has come. Granted: go, after Delay. Wait: come again
@@ -34,7 +36,8 @@
 // # Guarantees
 //
 //   - In no window of length T more than burst + rate·T goes through a limit,
-//     also with reservations, refunds and calls that wait for another limit. What
+//     also with reservations, refunds and calls that wait for another limit. (A
+//     queue, [Limit.Queue], is no limit.) What
 //     a call costs above what it asked for (Used) comes on top.
 //   - What a response says only ever lowers what is left, less what is in flight.
 //     It grows back when the provider's window ends.

@@ -74,9 +74,12 @@ func (m *Memory) acquire(c *Call, now int64) Decision {
 		longer(m.limit(c.Scope, l, now).wait(l, now), l.ID)
 	}
 	full := m.full(c, now)
+	shut := int64(0)
 	for _, g := range c.Gates {
 		if at, ok := m.cells[gateKey(c.Scope, g.Key)]; ok {
-			longer(at.gate.seen(now).wait(now), g.ID)
+			wait := at.gate.seen(now).wait(now)
+			longer(wait, g.ID)
+			shut = max(shut, wait)
 		}
 	}
 	switch {
@@ -87,7 +90,7 @@ func (m *Memory) acquire(c *Call, now int64) Decision {
 	case len(m.cells)+len(c.Limits)+len(c.Concurrency) > m.most && !m.room(c, now):
 		return Decision{Delay: time.Second, By: "memory"}
 	}
-	return Decision{Outcome: Granted, Delay: fromMicros(delay), By: by, Permit: m.take(c, now, now+delay)}
+	return Decision{Outcome: Granted, Delay: fromMicros(delay), By: by, Permit: m.take(c, now, now+delay, now+shut)}
 }
 
 // limit is the state of a limit at now.
@@ -165,11 +168,17 @@ func (m *Memory) closed(c *Call) (Decision, bool) {
 	return d, d.Delay > c.Horizon
 }
 
-func (m *Memory) take(c *Call, now, due int64) Permit {
+// take takes all of a call that goes at due; open is when its gates are.
+func (m *Memory) take(c *Call, now, due, open int64) Permit {
 	p := Permit{ID: uuid.NewString(), Scope: c.Scope, Concurrency: c.Concurrency, At: time.UnixMicro(now).UTC()}
 	for i := range c.Limits {
 		l := &c.Limits[i]
-		s := m.limit(c.Scope, l, now).take(l, due)
+		s := m.limit(c.Scope, l, now)
+		goes := due
+		if l.Queue {
+			goes = max(open, now+s.wait(l, now))
+		}
+		s = s.take(l, goes)
 		m.put(limitKey(c.Scope, l.Key), now, &cell{limit: s, expires: s.expires(l, now)})
 		p.Limits = append(p.Limits, Taken{Limit: *l, Mark: s.mark()})
 	}

@@ -43,6 +43,46 @@ func callOf(horizon time.Duration, limits ...Limit) Call {
 	return Call{Scope: "github:_", Limits: limits, Horizon: horizon}
 }
 
+// Who queues for a slow limit and a fast one does not hold up who needs only the
+// fast one; where limits themselves are taken together he does.
+func TestQueuesMoveByThemselves(t *testing.T) {
+	for _, queue := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			l := New(Config{})
+			slow := Limit{ID: "slow", Key: "s", Rate: Rate{1, time.Hour}, Burst: 1, Queue: queue}
+			fast := Limit{ID: "fast", Key: "f", Rate: Rate{10, time.Second}, Burst: 1, Queue: queue}
+			for i := range 5 {
+				d, err := l.Reserve(t.Context(), callOf(0, slow, fast), time.Time{})
+				if err != nil || d.Outcome != Granted || d.Delay != time.Duration(i)*time.Hour {
+					t.Fatalf("slot %d: %+v, %v", i, d, err)
+				}
+			}
+			d, err := l.Reserve(t.Context(), callOf(0, fast), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if held := d.Delay > time.Second; held == queue {
+				t.Errorf("queue %t: the fast one waits for %s", queue, d.Delay)
+			}
+		})
+	}
+}
+
+// A queue stands still while a gate is closed.
+func TestQueuesWaitForGates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(nil)
+		c := callOf(time.Minute, Limit{ID: "queue", Key: "q", Rate: Rate{1, time.Second}, Burst: 1, Queue: true})
+		c.Gates = []Gate{{ID: "gate", Key: "g"}}
+		release(t, m, Permit{Scope: c.Scope}, Report{Pauses: []Pause{{Gate: c.Gates[0], For: 30 * time.Second}}})
+		for i := range 3 {
+			if d := acquire(t, m, c); d.Outcome != Granted || d.Delay != time.Duration(30+i)*time.Second {
+				t.Errorf("call %d: %+v", i, d)
+			}
+		}
+	})
+}
+
 func TestReservationsAreDistinct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{})

@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"slices"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -18,83 +17,98 @@ type Bounds struct {
 	Hold time.Duration
 	// Overrides are the operator's. Nil: none.
 	Overrides *Overrides
-	// Share, above 0 and below 1, is how much of the rates of the whole app those
-	// calls may take that have the same Holder: they queue for their share in the
-	// first stage, and leave the rest to others. 0: there are no shares.
-	Share  float64
+	// Holder is who the calls are for. Those of one holder queue in the first
+	// stage, so that in the second he is one among the others.
 	Holder string
+	// Share, above 0 and below 1, is how much of the rates of the whole app the
+	// calls of one holder may take. 0: they do not queue for these rates.
+	Share float64
 }
+
+// queuePace is how fast a queue moves for the limit that it is for: a little slower,
+// so that who comes late does not hold up all that come after him.
+const queuePace = 0.95
 
 // Scope is what the keys of all calls of the same provider and app belong to.
 func Scope(provider, app string) string { return events.Token(provider) + ":" + events.Token(app) }
 
-// Own is the call of the first stage: the rates that only the connection's own
-// calls share, to be reserved as far ahead as it takes, see [Limiter.Reserve].
-func (b *Bounds) Own() Call { return b.call(true) }
-
-// Shared is the call of the second stage: everything else, to be acquired when
-// the first stage's time has come. The gates are part of both.
-func (b *Bounds) Shared() Call { return b.call(false) }
-
-func (b *Bounds) call(own bool) Call {
-	c := Call{Scope: Scope(b.Provider, b.App)}
-	if own {
-		c.Limits = b.shares()
-	}
+// Own is the call of the first stage, to be reserved as far ahead as it takes,
+// see [Limiter.Reserve]. Of rates that are the connection's own it takes a slot
+// itself, of all of them together. For each other one the holder has a queue,
+// and each queue moves at its own pace: what waits long for one limit does not
+// hold up what is for another one.
+func (b *Bounds) Own() Call {
+	c := b.empty()
 	for i := range b.Limits {
 		l := &b.Limits[i]
-		over, _ := b.override(l.ID)
-		rate, most := l.Rate, l.Concurrency
-		if over.Rate != (providers.Rate{}) && most == 0 {
-			rate = over.Rate
-		}
-		if over.Most > 0 && most > 0 {
-			most = over.Most
-		}
 		switch {
 		case l.Pause > 0:
-			if l.Own || !own {
-				c.Gates = append(c.Gates, Gate{ID: l.ID, Key: l.At})
-			}
-		case most > 0:
-			if !own {
-				c.Concurrency = append(c.Concurrency, Concurrency{ID: l.ID, Key: l.At, Max: int64(most), TTL: b.Hold})
-			}
-		case l.Own == own:
-			c.Limits = append(c.Limits, Limit{
-				ID: l.ID, Key: l.At, Rate: Rate{int64(rate.Count), rate.Per}, Cost: int64(l.Cost),
-				Burst: max(int64(l.Cost), BurstOf(l.Limit, over)), Window: l.Observed(),
-			})
+			c.Gates = append(c.Gates, Gate{ID: l.ID, Key: l.At})
+		case l.Own && l.Rate.Count > 0:
+			c.Limits = append(c.Limits, b.limit(l))
+		case l.Rate.Count > 0:
+			c.Limits = b.queued(c.Limits, l)
 		}
 	}
 	return c
 }
 
-// shares are the holder's parts of the rates of the whole app, where no rate of
-// his own keeps him apart already: to queue for both would let the slower one
-// hold up calls that only the faster one is for.
-func (b *Bounds) shares() []Limit {
-	if b.Share <= 0 || b.Share >= 1 || slices.ContainsFunc(b.Limits, func(l providers.BoundLimit) bool { return l.Own && l.Rate.Count > 0 }) {
-		return nil
-	}
-	var shares []Limit
+// Shared is the call of the second stage: everything else, to be acquired when
+// the first stage's time has come. The gates are part of both.
+func (b *Bounds) Shared() Call {
+	c := b.empty()
 	for i := range b.Limits {
 		l := &b.Limits[i]
-		if l.Rate.Count == 0 || !l.IsOfApp() {
-			continue
+		switch {
+		case l.Pause > 0:
+			c.Gates = append(c.Gates, Gate{ID: l.ID, Key: l.At})
+		case l.Own && l.Rate.Count > 0:
+		case l.Rate.Count > 0:
+			c.Limits = append(c.Limits, b.limit(l))
+		default:
+			most := l.Concurrency
+			if over, ok := b.override(l.ID); ok && over.Most > 0 {
+				most = over.Most
+			}
+			c.Concurrency = append(c.Concurrency, Concurrency{ID: l.ID, Key: l.At, Max: int64(most), TTL: b.Hold})
 		}
-		over, _ := b.override(l.ID)
-		rate := l.Rate
-		if over.Rate.Count > 0 {
-			rate = over.Rate
-		}
-		shares = append(shares, Limit{
-			ID: l.ID, Key: l.At + ":share:" + events.Token(b.Holder), Cost: int64(l.Cost),
-			Rate:  Rate{int64(rate.Count), min(maxInterval, time.Duration(float64(rate.Per)/b.Share))},
-			Burst: max(int64(l.Cost), int64(float64(BurstOf(l.Limit, over))*b.Share)),
-		})
 	}
-	return shares
+	return c
+}
+
+func (b *Bounds) empty() Call { return Call{Scope: Scope(b.Provider, b.App)} }
+
+// limit is a rate as it is with the operator's override.
+func (b *Bounds) limit(l *providers.BoundLimit) Limit {
+	over, _ := b.override(l.ID)
+	rate := l.Rate
+	if over.Rate.Count > 0 {
+		rate = over.Rate
+	}
+	return Limit{
+		ID: l.ID, Key: l.At, Rate: Rate{int64(rate.Count), rate.Per}, Cost: int64(l.Cost),
+		Burst: max(int64(l.Cost), BurstOf(l.Limit, over)), Window: l.Observed(),
+	}
+}
+
+// queueMark stands, in a key, between that of a limit and the holder of a queue
+// for it. In the key of a limit it does not occur: its parts are an id and tokens.
+const queueMark = "@"
+
+// queued adds the holder's queue for a limit.
+func (b *Bounds) queued(to []Limit, l *providers.BoundLimit) []Limit {
+	q, part := b.limit(l), queuePace
+	if l.IsOfApp() {
+		if b.Share <= 0 || b.Share >= 1 {
+			return to
+		}
+		part = b.Share
+		q.Burst = max(q.Cost, int64(float64(q.Burst)*part))
+	}
+	q.Key += queueMark + events.Token(b.Holder)
+	q.Rate.Per = min(maxInterval, time.Duration(float64(q.Rate.Per)/part))
+	q.Queue = true
+	return append(to, q)
 }
 
 // BurstOf is the burst of a rate as it is with the operator's override; the zero

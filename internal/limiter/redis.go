@@ -53,7 +53,7 @@ func (s *Redis) Acquire(ctx context.Context, c Call) (Decision, error) {
 	for i := range c.Limits {
 		l := &c.Limits[i]
 		keys = append(keys, limitKey(c.Scope, l.Key))
-		argv = append(argv, l.Rate.interval(), l.burst(), l.cost(), flag(l.Window))
+		argv = append(argv, l.Rate.interval(), l.burst(), l.cost(), l.flags())
 	}
 	for _, k := range c.Concurrency {
 		keys = append(keys, placeKey(c.Scope, k.Key))
@@ -145,7 +145,19 @@ func (s *Redis) Release(ctx context.Context, p Permit, r Report) error {
 	return nil
 }
 
-// flag is a truth value as the scripts read it.
+// flags are those of a limit as acquire.lua reads them.
+func (l *Limit) flags() int {
+	flags := 0
+	if l.Window {
+		flags++
+	}
+	if l.Queue {
+		flags += 2
+	}
+	return flags
+}
+
+// flag is a truth value as release.lua reads it.
 func flag(b bool) string {
 	if b {
 		return "1"

@@ -16,6 +16,7 @@ type Credential struct {
 	Fields map[string]Secret // {{credential.NAME}}: the other parts, such as username and password; nil: none
 
 	ConnectionID string // of the connection that it belongs to; "" for none
+	Account      string // that the connection is for, as the provider calls it; "" for not known
 	Version      int    // of the connection's credentials, from 1; 0 for none
 }
 

@@ -42,5 +42,5 @@ func ExampleAction_NewRequest() {
 	// Output:
 	// POST https://api.github.com/repos/octo/hello/issues
 	// {"title":"Hi"}
-	// { [redacted] map[]  0}
+	// { [redacted] map[]   0}
 }

@@ -36,6 +36,8 @@ type Limit struct {
 	Observe string    `yaml:"observe"`
 	Read    *LeftAt   `yaml:"read"` // instead: where else they say so; nil: nowhere
 	When    Predicate `yaml:"when"` // whether a response speaks of this rate, or a refusal of this pause; fields as in HTTP.Success
+
+	own bool // see BoundLimit.Own
 }
 
 // LeftAt is where a response says what is left of a rate.
@@ -170,7 +172,9 @@ type BoundLimit struct {
 	*Limit
 	At   string // the key: the ID and the values of the dimensions
 	Cost int    // of a rate; 1 unless the action says otherwise
-	// Own is whether only calls for one connection, or one account, share it.
+	// Own is whether only calls for one connection share it, and each of them
+	// meets the same rates. Then a slot far ahead, taken of all these rates
+	// together, is in nobody's way.
 	Own bool
 }
 
@@ -186,7 +190,7 @@ func (a *Action) Limits(params json.RawMessage, on LimitsOn) ([]BoundLimit, erro
 	}
 	bound := make([]BoundLimit, len(a.limits))
 	for i, l := range a.limits {
-		bound[i] = BoundLimit{Limit: l, At: a.limitKey(l, object, on), Cost: max(1, a.Cost[l.ID]), Own: l.isOwn()}
+		bound[i] = BoundLimit{Limit: l, At: a.limitKey(l, object, on), Cost: max(1, a.Cost[l.ID]), Own: l.own}
 	}
 	return bound, nil
 }
@@ -218,19 +222,47 @@ func (a *Action) limitKey(l *Limit, params map[string]any, on LimitsOn) string {
 	return b.String()
 }
 
-// isOwn reports whether the key names a connection and no more.
-func (l *Limit) isOwn() bool {
-	return slices.ContainsFunc(l.Key, isConnection) && !slices.ContainsFunc(l.Key, func(d string) bool {
-		return !isConnection(d) && d != dimensionApp
+// bindOwn finds the limits that are a connection's own. actions are all of the
+// pack.
+func (l *Limit) bindOwn(actions map[string]*Action) {
+	if !slices.Contains(l.Key, dimensionConnection) {
+		return
+	}
+	var beside []*Limit // the rates of one action that meets l
+	for _, a := range actions {
+		if !slices.Contains(a.limits, l) {
+			continue
+		}
+		rates := a.rates()
+		if beside != nil && !slices.Equal(beside, rates) || slices.ContainsFunc(rates, l.isCoarserThan) {
+			return
+		}
+		beside = rates
+	}
+	l.own = true
+}
+
+// isCoarserThan reports whether calls with one key of l, which names a
+// connection, may have several of other.
+func (l *Limit) isCoarserThan(other *Limit) bool {
+	return slices.ContainsFunc(other.Key, func(d string) bool {
+		return d != dimensionApp && d != dimensionAccount && !slices.Contains(l.Key, d)
 	})
+}
+
+// rates are the limits of the action that are rates, in the order of the pack.
+func (a *Action) rates() []*Limit {
+	rates := make([]*Limit, 0, len(a.limits))
+	for _, l := range a.limits {
+		if l.Rate != (Rate{}) {
+			rates = append(rates, l)
+		}
+	}
+	return rates
 }
 
 // IsOfApp reports whether all calls of the app share the limit, whoever they
 // are for.
 func (l *Limit) IsOfApp() bool {
 	return !slices.ContainsFunc(l.Key, func(d string) bool { return d != dimensionApp })
-}
-
-func isConnection(dimension string) bool {
-	return dimension == dimensionConnection || dimension == dimensionAccount
 }

@@ -58,6 +58,9 @@ func (p *Pack) checkLimits(r report) {
 	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
 		p.Actions[name].bindLimits(p.Limits, named, "actions."+name, r)
 	}
+	for _, l := range p.Limits {
+		l.bindOwn(p.Actions)
+	}
 }
 
 func (l *Limit) check(path string, r report) {

@@ -85,7 +85,7 @@ func TestLimitsOfACall(t *testing.T) {
 		got = append(got, bound{l.At, l.Cost, l.Own})
 	}
 	want := []bound{
-		{"primary:c1", 1, true},
+		{"primary:c1", 1, false}, // what other parameters keep apart counts here together
 		{"room:acme:a=3Ab", 2, false},
 		{"at_once", 1, false},
 		{"everybody", 1, false},
@@ -103,6 +103,57 @@ func TestLimitsOfACall(t *testing.T) {
 	a := mustLoad(t, withLimits(t)).Actions["lamps.set"]
 	if _, err := a.Limits(json.RawMessage(`[]`), LimitsOn{}); err == nil {
 		t.Error("a list passed as parameters")
+	}
+}
+
+// A rate is a connection's own where all that share it meet the same rates.
+func TestOwnLimits(t *testing.T) {
+	const limits = `limits:
+  - {id: all, key: [connection], rate: 100/1m}
+  - {id: too, key: [connection], rate: 10/1s}
+  - {id: refused, key: [connection], pause: 1m}
+actions:
+  lamps.other:
+    summary: Another one
+    effect: idempotent
+    limits: [OTHERS]
+    request: {method: PUT, path: "/lamps/other"}
+    params: {type: object, additionalProperties: false, properties: {}}
+`
+	tests := []struct {
+		name, others, change string
+		want                 []bool
+	}{
+		{"the same rates", "", "", []bool{true, true}},
+		{"only one of them", "too", "", []bool{false, true}},
+		{"of the app too", "", "key: [app]", []bool{true, false}},
+		{"of an account", "", "key: [connection.account]", []bool{true, false}},
+		{"of an action", "", "key: [connection, action]", []bool{false, true}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text := change(t, minimal, "actions:\n", strings.Replace(limits, "OTHERS", tt.others, 1))
+			if tt.change != "" {
+				text = change(t, text, "id: too, key: [connection]", "id: too, "+tt.change)
+			}
+			bound, err := mustLoad(t, text).Actions["lamps.set"].Limits(json.RawMessage(`{}`), LimitsOn{Connection: "c1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]bool{}
+			for _, l := range bound {
+				if l.Rate.Count > 0 {
+					got[l.ID] = l.Own
+				}
+			}
+			want := map[string]bool{"all": tt.want[0], "too": tt.want[1]}
+			if tt.others != "" {
+				delete(want, tt.others) // only of the other action
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 

@@ -109,7 +109,7 @@ func (c *Client) granted(ctx context.Context, request tokenRequest) (grant, erro
 // credential is what is handed out.
 func (g *grant) credential() providers.Credential {
 	out := providers.Credential{
-		Auth: g.Auth, Token: providers.NewSecret([]byte(g.Token)), ConnectionID: g.ConnectionID, Version: g.Version,
+		Auth: g.Auth, Token: providers.NewSecret([]byte(g.Token)), ConnectionID: g.ConnectionID, Account: g.Account, Version: g.Version,
 	}
 	for name, value := range g.Fields {
 		if out.Fields == nil {

@@ -43,18 +43,21 @@ func encode(t testing.TB, v any) []byte {
 func TestClientGetsTheCredential(t *testing.T) {
 	r := newRig(t)
 	r.serve(t)
-	c := r.connect(t, "u1", "github", "ghp_1")
-	client := newClient(t, r)
+	made, err := r.create(t.Context(), newConnection{UserID: "u1", Provider: "github", Account: "4711", Token: secret("ghp_1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, client := made.Connection, newClient(t, r)
 	for _, id := range []string{"", c.ID} {
 		got, err := client.Credential(t.Context(), "u1", "github", id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Auth != "pat" || got.ConnectionID != c.ID || got.Version != 1 || !got.Token.Equal(secret("ghp_1")) {
+		if got.Auth != "pat" || got.ConnectionID != c.ID || got.Account != "4711" || got.Version != 1 || !got.Token.Equal(secret("ghp_1")) {
 			t.Errorf("got %+v", got)
 		}
 	}
-	_, err := client.Credential(t.Context(), "u2", "github", "")
+	_, err = client.Credential(t.Context(), "u2", "github", "")
 	if e := wantCode(t, err, events.CodeConnectionNotFound); e.Retryable {
 		t.Error("retryable")
 	}

@@ -49,6 +49,7 @@ type grant struct {
 	Provider     string            `json:"provider"`
 	ConnectionID string            `json:"connection_id"`
 	Auth         string            `json:"auth"`
+	Account      string            `json:"account,omitempty"`
 	Version      int               `json:"version"`
 	SeenVersion  int               `json:"seen_version,omitempty"`
 	Token        string            `json:"token,omitempty"`
@@ -75,6 +76,7 @@ func (s *Service) grantToken(ctx context.Context, data []byte, rest rest) (token
 		Provider:     request.Provider,
 		ConnectionID: k.ID,
 		Auth:         k.Auth,
+		Account:      k.Account,
 		Version:      k.Version,
 		SeenVersion:  request.SeenVersion,
 		Token:        string(token),

@@ -100,7 +100,8 @@ func (f tokens) Credential(_ context.Context, _, _, id string) (providers.Creden
 	if id == "" {
 		id = "con_only"
 	}
-	return providers.Credential{Auth: "token", Token: providers.NewSecret([]byte("t0ken")), ConnectionID: id, Version: 1}, f.err
+	account, _, _ := strings.Cut(strings.TrimPrefix(id, "con_"), "@") // con_acme@2 is another one with the account of con_acme
+	return providers.Credential{Auth: "token", Token: providers.NewSecret([]byte("t0ken")), ConnectionID: id, Account: account, Version: 1}, f.err
 }
 
 func (f tokens) Refused(context.Context, string, string, providers.Credential) (providers.Credential, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/plugfn/plugfn/internal/limiter"
@@ -25,8 +26,8 @@ const (
 	// parking the request, sharedNap the same for what all share.
 	ownNap    = time.Second
 	sharedNap = 250 * time.Millisecond
-	// tardy is how late a slot may be used: many that are late together would
-	// pass the limit.
+	// tardy is how late a slot of a limit itself may be used: many that are late
+	// together would pass the limit.
 	tardy = time.Second
 	// holdMargin is how much longer than a call its place is held.
 	holdMargin = 30 * time.Second
@@ -65,8 +66,8 @@ type asker struct {
 	credential providers.Credential
 }
 
-// slot gets leave to make one call, in two stages: the connection's own slot,
-// however far ahead, then what all share. It waits a moment at most. A *pause
+// slot gets leave to make one call, in two stages: a slot of the connection's
+// own, or its turn in its queues, however far ahead, then what all share. It waits a moment at most. A *pause
 // says that it would take longer, until when, and nothing shared was taken; any
 // other error is trouble of ours.
 func (w *worker) slot(ctx context.Context, on asker) (*slot, error) {
@@ -109,7 +110,7 @@ func (w *worker) bounds(on asker) (limiter.Bounds, error) {
 	if holder == "" {
 		holder = "user " + on.task.UserID
 	}
-	limits, err := on.action.Limits(on.task.Params, providers.LimitsOn{Connection: holder})
+	limits, err := on.action.Limits(on.task.Params, providers.LimitsOn{Connection: holder, Account: on.credential.Account})
 	if err != nil {
 		return limiter.Bounds{}, err
 	}
@@ -130,7 +131,7 @@ func (w *worker) reserve(ctx context.Context, on asker, b limiter.Bounds) (limit
 	e, now := on.entry, w.Now()
 	if p := e.Permit; p != nil {
 		e.Permit = nil
-		if e.Wait == waitSlot && now.Sub(e.Until) <= tardy {
+		if e.Wait == waitSlot && (now.Sub(e.Until) <= tardy || isQueue(p)) {
 			return *p, nil
 		}
 		w.giveBack(ctx, *p)
@@ -287,6 +288,12 @@ func limited(err error) error {
 		return events.Errorf(events.CodeInternal, "the limits of the provider cannot be kept: %v", err)
 	}
 	return err
+}
+
+// isQueue reports whether a permit is a place in queues only: what it queued for
+// is still to be got, however late it is.
+func isQueue(p *limiter.Permit) bool {
+	return !slices.ContainsFunc(p.Limits, func(l limiter.Taken) bool { return !l.Queue })
 }
 
 func isEmpty(c *limiter.Call) bool { return len(c.Limits)+len(c.Concurrency)+len(c.Gates) == 0 }

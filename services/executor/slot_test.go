@@ -116,6 +116,44 @@ func TestNoMoreThanTheLimit(t *testing.T) {
 	}
 }
 
+// Two connections to one account have its limit together.
+func TestLimitOfAnAccount(t *testing.T) {
+	s := tellPack(t, limitedPack("  - {id: all, key: [connection.account], rate: 1/1h, burst: 1}\n"), nil)
+	s.start()
+	for i, id := range []string{"con_acme", "con_acme@2", "con_other"} {
+		r := create(i)
+		r.UserID, r.ConnectionID, r.Deadline = id[4:], id, time.Now().Add(time.Minute)
+		s.request(r)
+		got := s.results(i + 1)[i]
+		if limited := got.Error != nil && got.Error.Code == events.CodeRateLimited; limited != (i == 1) {
+			t.Errorf("%s: %s, %v", id, got.Outcome, got.Error)
+		}
+	}
+}
+
+// A backlog on a key that is no connection's own, such as a channel, is spread
+// before the limit itself is asked.
+func TestBacklogOfOneKey(t *testing.T) {
+	asked := &counter{}
+	pack := strings.Replace(limitedPack("  - {id: room, key: [connection.account, params.title], rate: 20/1s, burst: 1}\n"), "    summary: Makes a thing\n", "    summary: Makes a thing\n    limits: [room]\n", 1)
+	s := tellPack(t, pack, nil, counting(asked))
+	s.start()
+	const n = 60
+	for i := range n {
+		r := create(i)
+		r.Params = json.RawMessage(`{"title":"one"}`)
+		s.request(r)
+	}
+	for _, r := range s.results(n) {
+		if r.Outcome != events.Succeeded {
+			t.Errorf("%s: %s, %v", r.ID, r.Outcome, r.Error)
+		}
+	}
+	if each := float64(asked.calls.Load()) / n; each > 3.2 {
+		t.Errorf("%.2f questions to the limiter for each request", each)
+	}
+}
+
 func TestDeadlineBeforeTheSlot(t *testing.T) {
 	s := tellPack(t, limitedPack("  - {id: slow, key: [connection], rate: 1/1h, burst: 1}\n"), (&door{}).ServeHTTP)
 	s.start()
