@@ -155,7 +155,7 @@ func TestFormatRefuses(t *testing.T) {
 
 func TestWith(t *testing.T) {
 	w := demo(t, demoWith("parametrised: true"))
-	own, err := w.With([]byte(`{"verify": [{"scheme": "token", "signature": {"from": "header:X-Token"}}], "event": ["json:/kind"]}`))
+	own, err := w.With([]byte(`{"verify": [{"scheme": "token", "signature": {"from": "header:X-Token"}}], "event": ["json:/kind"]}`), App{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,12 +181,76 @@ func TestWith(t *testing.T) {
 		`[]`:                                       "must be a mapping",
 		`{`:                                        "parameters:1",
 	} {
-		if _, err := w.With([]byte(fragment)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := w.With([]byte(fragment), App{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want one with %q", fragment, err, want)
 		}
 	}
-	if _, err := demo(t, demoBlock).With([]byte(`{}`)); err == nil {
+	if _, err := demo(t, demoBlock).With([]byte(`{}`), App{}); err == nil {
 		t.Error("a pack without parameters took some")
+	}
+}
+
+// TestWithNeedsConsent: an endpoint's block is written by a user. What it has
+// called, and what it takes unsigned, is the operator's to allow.
+func TestWithNeedsConsent(t *testing.T) {
+	w := demo(t, demoWith("parametrised: true", "max_body: 1MiB", "ack_within: 5s"))
+	const (
+		sig    = `"signature": {"from": "header:X-Sig", "encoding": "base64"}, "message": [{"body": "raw"}]`
+		jwt    = `{"verify": [{"scheme": "jwt", "algorithms": ["RS256"], "signature": {"from": "header:A"}, "audience": ["me"], "jwks": "https://keys.example.com/jwks"}]}`
+		rsa    = `{"verify": [{"scheme": "rsa", "hash": "sha256", "certificate": {"from": "json:/cert", "hosts": ["certs.example.com"]}, ` + sig + `}]}`
+		wild   = `{"verify": [{"scheme": "rsa", "hash": "sha256", "certificate": {"from": "json:/cert", "hosts": ["*.example.com"]}, ` + sig + `}]}`
+		also   = `{"verify": [{"scheme": "hmac", "hash": "sha256", ` + sig + `, "also": [{"scheme": "jwt", "algorithms": ["RS256"], "signature": {"from": "header:A"}, "audience": ["me"], "jwks": "https://keys.example.com/jwks"}]}]}`
+		shake  = `{"handshake": [{"when": {"json:/a": "b"}, "confirm": {"from": "json:/url", "hosts": ["api.example.com"]}}]}`
+		net    = `{"verify": [{"scheme": "network", "networks": ["192.0.2.0/24"]}]}`
+		inside = `{"verify": [{"scheme": "hmac", "hash": "sha256", ` + sig + `, "also": [{"scheme": "network", "networks": ["192.0.2.0/24"]}]}]}`
+		none   = `{"verify": [{"scheme": "none"}]}`
+		world  = `{"verify": [{"scheme": "network", "networks": ["0.0.0.0/1", "128.0.0.0/1"]}]}`
+		call   = `{"verify": [{"scheme": "callback", "call": {"method": "POST", "path": "/x", "body": {"a": "json:/a"}, "success": "status == 200", "example": {"status": 200}}}]}`
+	)
+	keys, all, unsigned := App{EndpointHosts: []string{"keys.example.com"}}, App{EndpointHosts: []string{"*.example.com"}}, App{AllowUnsigned: true}
+	for name, tt := range map[string]struct {
+		fragment string
+		app      App
+		want     string // "": it is taken
+	}{
+		"keys of another host":             {jwt, App{}, "webhooks.verify[0].jwks: keys.example.com is no host"},
+		"keys of another host, unsigned":   {jwt, unsigned, "webhooks.verify[0].jwks:"},
+		"keys of a host that is listed":    {jwt, keys, ""},
+		"keys of a host of a pattern":      {jwt, all, ""},
+		"an additional token":              {also, App{}, "webhooks.verify[0].also[0].jwks:"},
+		"certificates":                     {rsa, keys, "webhooks.verify[0].certificate.hosts: certs.example.com is no host"},
+		"certificates that are listed":     {rsa, all, ""},
+		"more certificates than listed":    {wild, keys, "webhooks.verify[0].certificate.hosts:"},
+		"as many certificates as listed":   {wild, all, ""},
+		"an address that is called":        {shake, keys, "webhooks.handshake[0].confirm.hosts: api.example.com is no host"},
+		"an address that may be called":    {shake, all, ""},
+		"a network":                        {net, all, "webhooks.verify[0].scheme: network lets others send"},
+		"a network, accepted":              {net, unsigned, ""},
+		"a network beside a signature":     {inside, App{}, ""},
+		"the world, accepted":              {world, unsigned, "webhooks.verify[0].networks[0]: is half of the world"},
+		"nothing":                          {none, all, "webhooks.verify[0].scheme: none lets others send"},
+		"nothing, accepted":                {none, unsigned, ""},
+		"a call with the app's own secret": {call, unsigned, "webhooks.verify[0].scheme: callback is the pack's"},
+		"a larger body":                    {`{"max_body": "2MiB"}`, unsigned, "webhooks.max_body: must be at most"},
+		"a slower answer":                  {`{"ack_within": "6s"}`, unsigned, "webhooks.ack_within: must be at most"},
+	} {
+		_, err := w.With([]byte(tt.fragment), tt.app)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want one with %q", name, err, tt.want)
+		}
+	}
+}
+
+// TestWithKeepsWhatThePackSays: what the operator's own pack has called or takes
+// needs no second consent.
+func TestWithKeepsWhatThePackSays(t *testing.T) {
+	w := demo(t, demoWith("parametrised: true", `verify: [{scheme: network, networks: [192.0.2.0/24]}]`))
+	if _, err := w.With([]byte(`{"order": ["json:/a"]}`), App{}); err != nil {
+		t.Error(err)
+	}
+	w = demo(t, demoWith("parametrised: true", `verify: [{scheme: jwt, algorithms: [RS256], signature: {from: header:A}, audience: [me], jwks: "https://keys.example.com/jwks"}]`))
+	if _, err := w.With([]byte(`{"verify": [{"scheme": "jwt", "algorithms": ["RS256"], "signature": {"from": "header:B"}, "audience": ["me"], "jwks": "https://keys.example.com/other"}]}`), App{}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"errors"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -15,14 +16,26 @@ type Network struct{ prefix netip.Prefix }
 // UnmarshalYAML reads the written form.
 func (n *Network) UnmarshalYAML(node *yaml.Node) error {
 	prefix, err := netip.ParsePrefix(node.Value)
-	if err != nil || prefix != prefix.Masked() || prefix.Bits() == 0 {
+	if err != nil || prefix != prefix.Masked() {
 		return atLine(node, "must be a network such as 192.0.2.0/24, with no bit set behind its prefix")
+	}
+	if least := leastBits(prefix.Addr()); prefix.Bits() < least {
+		return atLine(node, "is half of the world: a network has a prefix of at least %d bits", least)
 	}
 	n.prefix = prefix
 	return nil
 }
 
-// holds tells whether an address is in one of the networks.
+// leastBits is the shortest prefix of a network that somebody may have to
+// himself.
+func leastBits(addr netip.Addr) int {
+	if addr.Is4() {
+		return 8
+	}
+	return 16
+}
+
+// inNetworks tells whether an address is in one of the networks.
 func inNetworks(all []Network, addr netip.Addr) bool {
 	addr = addr.Unmap()
 	for _, n := range all {
@@ -41,22 +54,41 @@ type HostPattern struct{ labels []string }
 var hostLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
 // UnmarshalYAML reads the written form.
-func (h *HostPattern) UnmarshalYAML(node *yaml.Node) error {
-	labels := strings.Split(node.Value, ".")
-	ok := len(labels) >= 2
+func (h *HostPattern) UnmarshalYAML(node *yaml.Node) (err error) {
+	if *h, err = parseHostPattern(node.Value); err != nil {
+		return atLine(node, "%w", err)
+	}
+	return nil
+}
+
+func parseHostPattern(text string) (HostPattern, error) {
+	labels := strings.Split(text, ".")
+	ok := len(labels) >= 2 && len(text) <= 253
 	for i, l := range labels {
 		wild := l == "*" && i < len(labels)-2
 		ok = ok && (wild || hostLabel.MatchString(l))
 	}
 	if !ok {
-		return atLine(node, "must be a host in lower case such as certs.example.com or sns.*.amazonaws.com, where a * is one label and none of the last two")
+		return HostPattern{}, errors.New("must be a host in lower case such as certs.example.com or sns.*.amazonaws.com, where a * is one label and none of the last two")
 	}
-	h.labels = labels
-	return nil
+	return HostPattern{labels: labels}, nil
 }
 
 // String returns the pattern as it is written.
 func (h HostPattern) String() string { return strings.Join(h.labels, ".") }
+
+// covers tells whether all hosts that another pattern means are meant.
+func (h HostPattern) covers(other HostPattern) bool {
+	if len(other.labels) != len(h.labels) {
+		return false
+	}
+	for i, l := range other.labels {
+		if h.labels[i] != l && (h.labels[i] != "*" || isStorage(l)) {
+			return false
+		}
+	}
+	return true
+}
 
 // matches tells whether host is one of those that are meant.
 func (h HostPattern) matches(host string) bool {

@@ -14,7 +14,8 @@ type App struct {
 	BaseURL        string // instead of the pack's, such as a GitHub Enterprise host or a test server
 	AuthBaseURL    string // instead of scheme and host in the absolute URLs of the pack's auth blocks
 	WebhookSecrets []Secret
-	AllowUnsigned  bool // take deliveries of a provider that signs none
+	AllowUnsigned  bool     // take deliveries of a provider that signs none
+	EndpointHosts  []string // that an endpoint's own webhooks block may have called, such as login.example.com or sns.*.amazonaws.com
 	ClientID       string
 	ClientSecret   Secret
 	PrivateKey     Secret // PEM; what a GitHub App signs with
@@ -53,7 +54,13 @@ func NewRegistry(packs map[string]*Pack, apps map[string]App) (*Registry, error)
 				problems = append(problems, fmt.Errorf("app %s: %s: %w", name, base[0], err))
 			}
 		}
+		for _, host := range app.EndpointHosts {
+			if _, err := parseHostPattern(host); err != nil {
+				problems = append(problems, fmt.Errorf("app %s: endpoint host %s: %w", name, clip(host, 60), err))
+			}
+		}
 		app.WebhookSecrets = slices.Clone(app.WebhookSecrets)
+		app.EndpointHosts = slices.Clone(app.EndpointHosts)
 		r.apps[name] = app
 	}
 	if len(problems) > 0 {
@@ -82,7 +89,19 @@ func (r *Registry) Nearest(name string) string { return nearest(name, slices.Val
 func (r *Registry) App(name string) App {
 	app := r.apps[name]
 	app.WebhookSecrets = slices.Clone(app.WebhookSecrets)
+	app.EndpointHosts = slices.Clone(app.EndpointHosts)
 	return app
+}
+
+// endpointHosts are the hosts as patterns. What is none counts for nothing.
+func (a *App) endpointHosts() []HostPattern {
+	var all []HostPattern
+	for _, host := range a.EndpointHosts {
+		if h, err := parseHostPattern(host); err == nil {
+			all = append(all, h)
+		}
+	}
+	return all
 }
 
 // BaseURL is where the provider's API is: the app's, else the pack's, without a

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -250,7 +249,7 @@ func (v *Verifier) checkJWT(path string, r report) {
 	if v.JWKS == "" {
 		return
 	}
-	if u, err := url.Parse(v.JWKS); err != nil || !allowed(v.JWKS, []HostPattern{{labels: strings.Split(u.Host, ".")}}) {
+	if !allowed(v.JWKS, v.jwksHost()) {
 		r(path+".jwks", "must be a URL that begins with https://, without a user, a port or a fragment")
 	}
 	if v.symmetric() {

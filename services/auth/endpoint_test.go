@@ -417,6 +417,23 @@ func TestEndpointParameters(t *testing.T) {
 			t.Errorf("%s: %d %s", wrong, got.status, got.body)
 		}
 	}
+	// The block must go with the secrets that there are, and with what the operator allows.
+	hex := `{"verify":[{"scheme":"hmac","hash":"sha256","key":"hex","signature":{"from":"header:X-Sig","encoding":"hex"},"message":[{"body":"raw"}]}]}`
+	f.endpoint(t, "PATCH", v.ID, `{"webhooks":`+hex+`}`) // the secret that was made is in hex
+	v = f.makeEndpoint(t, `,"secret":"no-canary-hex","webhooks":{"event":["json:/kind"]}`)
+	for fragment, want := range map[string]string{
+		hex: "of the endpoint would not fit",
+		`{"verify":[{"scheme":"none"}]}`: "allow_unsigned",
+		`{"verify":[{"scheme":"jwt","algorithms":["RS256"],"signature":{"from":"header:A"},"audience":["a"],"jwks":"https://evil.example/k"}]}`: "endpoint_hosts",
+	} {
+		got := f.do(t, "PATCH", pathEndpoints+"/"+v.ID, `{"webhooks":`+fragment+`}`)
+		if got.status != 422 || !strings.Contains(got.problem(t).Detail, want) || strings.Contains(got.body, "canary") {
+			t.Errorf("%s: %d %s", fragment, got.status, got.body)
+		}
+	}
+	if got := f.endpoint(t, "GET", v.ID, ""); len(got.Webhooks) != 1 || got.Webhooks["event"] == nil {
+		t.Errorf("changed to %+v", got.Webhooks)
+	}
 	v = f.makeEndpoint(t, `,"secret":"given","webhooks":{"handshake":[{"when":{"json:/type":"hello"},"signed":"none","only":"pending"}]}`)
 	if v.State != endpoint.Pending || len(v.Secrets) != 1 {
 		t.Errorf("made %+v", v)

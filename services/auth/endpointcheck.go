@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func (e *endpoints) checkNew(ctx context.Context, in *endpointInput) (*providers
 	case in.Later && !in.Secret.IsZero():
 		return nil, invalid("secret", "goes without secret_later")
 	}
-	w, err := webhooksOf(pack, in.Webhooks)
+	w, err := webhooksOf(e.providers, pack, in.Webhooks)
 	if err := errors.Join(checkEndpointName(in.Name), checkEndpointURL(in.URL), err); err != nil {
 		return nil, firstError(err)
 	}
@@ -92,14 +93,14 @@ func checkEndpointURL(text string) error {
 
 // webhooksOf is the webhooks block that the deliveries to an endpoint are read
 // with: that of the pack, with what the endpoint adds.
-func webhooksOf(pack *providers.Pack, fragment json.RawMessage) (*providers.Webhooks, error) {
+func webhooksOf(all *providers.Registry, pack *providers.Pack, fragment json.RawMessage) (*providers.Webhooks, error) {
 	switch {
 	case len(fragment) == 0:
 		return pack.Webhooks, nil
 	case len(fragment) > maxFragment:
 		return nil, invalid("webhooks", "longer than %d bytes", maxFragment)
 	}
-	w, err := pack.Webhooks.With(fragment)
+	w, err := pack.Webhooks.With(fragment, all.App(pack.Name))
 	if err != nil {
 		return nil, invalid("webhooks", "%v", err)
 	}
@@ -132,6 +133,23 @@ func (e *endpoints) chooseSecret(name string, w *providers.Webhooks, secret *pro
 		return made, invalid("secret", "%v", err)
 	}
 	return made, nil
+}
+
+// checkSecrets judges whether the secrets that an endpoint has are good for a
+// block: with one that is not, its deliveries would be refused without a word.
+func (e *endpoints) checkSecrets(r *endpointRecord, w *providers.Webhooks) error {
+	for _, s := range r.Secrets {
+		plain, err := e.keys.openAt(s.Credential, r.placeOfSecret(&s))
+		if err != nil {
+			return fmt.Errorf("opening secret %s: %w", s.ID, err)
+		}
+		err = w.CheckSecret(providers.NewSecret(plain))
+		clear(plain)
+		if err != nil {
+			return invalid("webhooks", "secret %s of the endpoint would not fit (%v): let it end, or give one that fits, first", s.ID, err)
+		}
+	}
+	return nil
 }
 
 // canChooseSecret reports whether deliveries may be signed with a secret that

@@ -365,5 +365,5 @@ func (x *Endpoints) webhooks(h *endpointHandover) (*providers.Webhooks, error) {
 	if !ok || pack.Webhooks == nil {
 		return nil, unknownProvider(x.cfg.Providers, h.Provider)
 	}
-	return webhooksOf(pack, h.Webhooks)
+	return webhooksOf(x.cfg.Providers, pack, h.Webhooks)
 }

@@ -180,7 +180,7 @@ func (e *endpoints) rotate(ctx context.Context, user, endpointID string, secret 
 		if !ok || pack.Webhooks == nil {
 			return unknownProvider(e.providers, r.Provider)
 		}
-		w, err := webhooksOf(pack, r.Webhooks)
+		w, err := webhooksOf(e.providers, pack, r.Webhooks)
 		if err != nil {
 			return err
 		}
@@ -246,8 +246,14 @@ func (e *endpoints) amend(ctx context.Context, user, endpointID string, a endpoi
 		if !ok {
 			return unknownProvider(e.providers, r.Provider)
 		}
-		_, err := webhooksOf(pack, r.Webhooks)
-		return firstError(errors.Join(checkEndpointName(r.Name), checkEndpointURL(r.URL), err))
+		if pack.Webhooks == nil {
+			return invalid("provider", "%s sends no deliveries", pack.Name)
+		}
+		w, err := webhooksOf(e.providers, pack, r.Webhooks)
+		if err := errors.Join(checkEndpointName(r.Name), checkEndpointURL(r.URL), err); err != nil {
+			return firstError(err)
+		}
+		return e.checkSecrets(r, w)
 	})
 	if err == nil {
 		e.note(ctx, &r, auditEndpointChanged)

@@ -187,7 +187,7 @@ func TestHandshakeBringsASecret(t *testing.T) {
 		"verify": [{"scheme": "hmac", "hash": "sha256", "signature": {"from": "header:X-Signature", "encoding": "hex"}, "message": [{"body": "raw"}]}],
 		"handshake": [{"when": {"header:X-Hook-Secret": {"present": true}}, "signed": "none", "only": "pending",
 			"learn": {"from": "header:X-Hook-Secret"}, "respond": {"headers": {"X-Hook-Secret": "header:X-Hook-Secret"}}}],
-		"event": ["json:/kind"]}`))
+		"event": ["json:/kind"]}`), providers.App{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func parametrised(t *testing.T, fragment string) func(*Config) {
 	return func(c *Config) {
 		t.Helper()
 		pack, _ := c.Providers.Pack("generic")
-		own, err := pack.Webhooks.With([]byte(fragment))
+		own, err := pack.Webhooks.With([]byte(fragment), providers.App{AllowUnsigned: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +275,7 @@ func TestGenuineButNobodyIsHome(t *testing.T) {
 func TestEndpointsOwnHandshakes(t *testing.T) {
 	g, h := openHouse(t)
 	pack, _ := g.registry.Pack("generic")
-	own, err := pack.Webhooks.With([]byte(`{"handshake": [{"method": "GET", "signed": "none", "when": {"query:mode": "subscribe"}, "respond": {"text": "query:challenge"}}]}`))
+	own, err := pack.Webhooks.With([]byte(`{"handshake": [{"method": "GET", "signed": "none", "when": {"query:mode": "subscribe"}, "respond": {"text": "query:challenge"}}]}`), providers.App{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,11 @@ func (s *Settings) App(name string) providers.App {
 		app.PrivateKey = providers.NewSecret([]byte(key))
 	}
 	app.AllowUnsigned = get("allow_unsigned") == "true" // anything else is no consent
+	for host := range strings.SplitSeq(get("endpoint_hosts"), ",") {
+		if host = strings.TrimSpace(host); host != "" {
+			app.EndpointHosts = append(app.EndpointHosts, host)
+		}
+	}
 	for line := range strings.Lines(get("webhook_secret")) {
 		if line = strings.TrimSpace(line); line != "" {
 			app.WebhookSecrets = append(app.WebhookSecrets, providers.NewSecret([]byte(line)))
