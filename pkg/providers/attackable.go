@@ -27,6 +27,19 @@ func (v *Verifier) BindsMethod() bool {
 	return v.Message.has(partMethod) || v.canonical("contentful")
 }
 
+// AudienceSecrets lists the kinds of secrets that a token may be for.
+func (v *Verifier) AudienceSecrets() []string { return secretsOf(v.Audience) }
+
+// KindOf is the name of a secret's kind.
+func (w *Webhooks) KindOf(secret Secret) string {
+	for _, k := range w.Secrets {
+		if _, ok := w.kindOf(secret, k.Name); ok {
+			return k.Name
+		}
+	}
+	return ""
+}
+
 // Echoes lists the sources of a handshake's answer, of the one that d is.
 func (w *Webhooks) Echoes(d *Delivery, c Check) []Source {
 	h := w.handshakeOf(d, c)

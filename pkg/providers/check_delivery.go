@@ -77,7 +77,8 @@ type inspection struct {
 	unread   bool     // the body cannot be read
 	claims   any      // of a JWT whose signature is right
 	verifier *Verifier
-	stamp    string // the verifier's timestamp as the delivery bears it
+	stamp    string                // the verifier's timestamp as the delivery bears it
+	chosen   [maxSecretKinds]uint8 // :: kind → which of its secrets a {secret: KIND} stands for now
 }
 
 // read looks over the body, once. nil: it cannot be read.

@@ -227,7 +227,7 @@ func TestWithNeedsConsent(t *testing.T) {
 		"a network":                        {net, all, "webhooks.verify[0].scheme: network lets others send"},
 		"a network, accepted":              {net, unsigned, ""},
 		"a network beside a signature":     {inside, App{}, ""},
-		"the world, accepted":              {world, unsigned, "webhooks.verify[0].networks[0]: is half of the world"},
+		"the world, accepted":              {world, unsigned, "webhooks.verify[0].networks[0]: must be a network of one sender"},
 		"nothing":                          {none, all, "webhooks.verify[0].scheme: none lets others send"},
 		"nothing, accepted":                {none, unsigned, ""},
 		"a call with the app's own secret": {call, unsigned, "webhooks.verify[0].scheme: callback is the pack's"},

@@ -207,12 +207,7 @@ func (p *messagePart) resolve(in *inspection) (string, error) {
 	case partSorted:
 		return in.sortedForm()
 	case partSecret:
-		for i := range in.c.Secrets {
-			if written, ok := in.secret(i, p.text); ok && len(written) > 0 {
-				return string(written), nil
-			}
-		}
-		return "", refused(ReasonNoSecret)
+		return in.chosenSecret(p.text)
 	case partCanonical:
 		return in.sns()
 	default:

@@ -20,7 +20,7 @@ func (n *Network) UnmarshalYAML(node *yaml.Node) error {
 		return atLine(node, "must be a network such as 192.0.2.0/24, with no bit set behind its prefix")
 	}
 	if least := leastBits(prefix.Addr()); prefix.Bits() < least {
-		return atLine(node, "is half of the world: a network has a prefix of at least %d bits", least)
+		return atLine(node, "must be a network of one sender, with a prefix of at least %d bits", least)
 	}
 	n.prefix = prefix
 	return nil

@@ -123,7 +123,7 @@ func (v *Verifier) prove(ctx context.Context, in *inspection) (int, error) {
 }
 
 // settle checks all that needs no key: the time, what is expected, the hash of
-// the body. Claims are not known before the signature of the JWT is right.
+// the body.
 func (v *Verifier) settle(in *inspection) error {
 	var err error
 	if v.Timestamp != nil {

@@ -1,6 +1,9 @@
 package providers
 
-import "crypto/hmac"
+import (
+	"crypto/hmac"
+	"slices"
+)
 
 // proveMAC finds the secret that made one of the signatures. It always tries
 // all with all, so that its duration does not tell which was close.
@@ -11,6 +14,9 @@ func (v *Verifier) proveMAC(in *inspection) (int, error) {
 	}
 	if err := v.settle(in); err != nil {
 		return 0, err
+	}
+	if v.mayBeAnswer(in) {
+		return 0, refused(ReasonMismatch)
 	}
 	found, usable := -1, false
 	for i := range in.c.Secrets {
@@ -23,18 +29,39 @@ func (v *Verifier) proveMAC(in *inspection) (int, error) {
 			if m == nil {
 				continue
 			}
-			sum, err := v.sum(in, key, m)
+			err := in.eachChoice(m.secrets(), maxChoices, func() error {
+				sum, err := v.sum(in, key, m)
+				for _, c := range candidates {
+					if hmac.Equal(sum, c) && found < 0 {
+						found = i
+					}
+				}
+				return err
+			})
 			if err != nil {
 				return 0, err
-			}
-			for _, c := range candidates {
-				if hmac.Equal(sum, c) && found < 0 {
-					found = i
-				}
 			}
 		}
 	}
 	return proven(found, usable)
+}
+
+// mayBeAnswer tells whether what is signed is what a handshake would sign for
+// anybody who asks. Such a signature proves nothing, whoever made it.
+func (v *Verifier) mayBeAnswer(in *inspection) bool {
+	if len(v.answers) == 0 {
+		return false
+	}
+	for _, m := range [...]Message{v.Message, v.OrMessage} {
+		if m == nil || m.has(partBody, "raw") && len(in.d.Body) > maxEcho {
+			continue
+		}
+		signed, err := m.bytes(in)
+		if err == nil && slices.ContainsFunc(v.answers, func(charset string) bool { return isEchoable(string(signed), charset) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // key is the i-th secret as a key of the verifier, if it is one.

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -70,14 +71,17 @@ func (v *Verifier) signedBy(in *inspection, key crypto.PublicKey, candidates [][
 		if m == nil {
 			continue
 		}
-		signed, err := v.signed(in, m)
-		if err != nil {
-			return false, err
-		}
-		for _, c := range candidates {
-			if v.matches(key, signed, c) {
-				return true, nil
+		found := false
+		err := in.eachChoice(m.secrets(), maxChoices, func() error {
+			if found {
+				return nil
 			}
+			signed, err := v.signed(in, m)
+			found = err == nil && slices.ContainsFunc(candidates, func(c []byte) bool { return v.matches(key, signed, c) })
+			return err
+		})
+		if found || err != nil {
+			return found, err
 		}
 	}
 	return false, nil

@@ -75,7 +75,8 @@ type Verifier struct {
 	Also    []*Verifier `yaml:"also"`    // what has to pass as well
 	Binding string      `yaml:"binding"` // body+time, body, origin, none; filled in; written only to be asserted
 
-	addition bool // it is one of Also
+	addition bool     // it is one of Also
+	answers  []string // charsets of the texts that handshakes sign with its hash, and maybe its key
 }
 
 // Signature is where a delivery bears its signature.

@@ -12,6 +12,27 @@ func (w *Webhooks) checkHandshakes(r report) {
 		h.check(w, item("webhooks.handshake", i), r)
 		w.unsigned = w.unsigned || h.Signed != "required"
 	}
+	w.checkOracles(r)
+}
+
+// checkOracles tells each verifier what handshakes sign, so that it takes none
+// of that for a delivery. Nothing in a token could tell it from such a text.
+func (w *Webhooks) checkOracles(r report) {
+	for i, v := range w.Verifiers {
+		for _, v := range append([]*Verifier{v}, v.Also...) {
+			for n, h := range w.Handshakes {
+				for _, m := range h.Respond.JSON {
+					switch {
+					case m.mac == nil:
+					case v.symmetric():
+						r(item("webhooks.handshake", n)+".respond.json", "%s: signs what could be the token of %s", m.name, item("webhooks.verify", i))
+					case v.Scheme == "hmac" && v.Hash == m.mac.Hash:
+						v.answers = append(v.answers, h.Respond.Charset)
+					}
+				}
+			}
+		}
+	}
 }
 
 // check reports what is wrong with the handshake, and fills in the defaults.

@@ -2,7 +2,10 @@ package providertest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -255,6 +258,7 @@ func handshakeAttacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFi
 			}
 		}
 	}
+	oracle(t, pack, f)
 	check.Secrets = pack.Webhooks.NewSigner(nil, providers.NewSecret([]byte("another-seed"))).Secrets()
 	if slices.ContainsFunc(pack.Webhooks.SecretKinds(), func(k providers.SecretKind) bool { return k.Example != "" }) {
 		return // an example is the same for everybody
@@ -267,6 +271,37 @@ func handshakeAttacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFi
 		check.Pending = false
 		if reply, ok := pack.Webhooks.UnsignedHandshake(d, check); ok && reply.Learn.Reveal() != nil {
 			t.Errorf("a confirmed endpoint learns another secret")
+		}
+	}
+}
+
+// oracle has a handshake answered whose text could be a body, and sends that
+// body with everything in the answer as its signature.
+func oracle(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
+	t.Helper()
+	for _, s := range pack.Webhooks.Echoes(signedDelivery(t, f), f.Check()) {
+		for _, text := range []string{"1234", "true", "null", "a=b", "abc"} {
+			asked := signedDelivery(t, f)
+			if err := pack.Webhooks.Put(asked, s, text); err != nil {
+				t.Fatal(err)
+			}
+			reply, ok := pack.Webhooks.UnsignedHandshake(asked, f.Check())
+			if !ok {
+				continue
+			}
+			var answer map[string]any
+			_ = json.Unmarshal(reply.Body, &answer) // what is no object signs nothing
+			for _, signature := range answer {
+				for _, v := range pack.Webhooks.Verifiers {
+					d := &providers.Delivery{Method: "POST", Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(text), ReceivedAt: f.At}
+					if len(v.Signature.From) == 0 || pack.Webhooks.Put(d, v.Signature.From[0], fmt.Sprint(signature)) != nil {
+						continue
+					}
+					if _, err := pack.Webhooks.Verify(t.Context(), d, f.Check()); err == nil {
+						t.Errorf("the answer to %q is a signature of it: %v", text, signature)
+					}
+				}
+			}
 		}
 	}
 }

@@ -163,10 +163,24 @@ func (a *target) tokens() []attack {
 	}
 	if len(a.verifier.Audience) > 0 {
 		all = append(all, attack{"a token for others", func(d *providers.Delivery, c *providers.Check) {
-			if err := a.fixture.Signer().Sign(d, "https://others.example/"); err != nil {
+			if err := a.fixture.Signer().For(a.othersAudience(c.Secrets)).Sign(d, "https://others.example/"); err != nil {
 				a.t.Fatal(err)
 			}
 		}, []string{providers.ReasonMismatch}})
 	}
 	return all
+}
+
+// othersAudience are the secrets of an endpoint that tokens for another audience
+// are made with: where one is a secret, another address alone makes no other
+// token.
+func (a *target) othersAudience(secrets []providers.Secret) []providers.Secret {
+	kinds := a.verifier.AudienceSecrets()
+	others := slices.DeleteFunc(slices.Clone(secrets), func(s providers.Secret) bool {
+		return slices.Contains(kinds, a.pack.Webhooks.KindOf(s))
+	})
+	for _, kind := range kinds {
+		others = append(others, providers.NewSecret([]byte(kind+":of-others")))
+	}
+	return others
 }
