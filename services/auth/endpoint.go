@@ -28,8 +28,9 @@ type endpointRecord struct {
 	ConnectionID string           `json:"connection_id,omitempty"` // "": the events are of no connection
 	Name         string           `json:"name,omitempty"`          // the user's own word for it
 	State        endpoint.State   `json:"state"`
-	URL          string           `json:"url,omitempty"`      // as registered, where it is not our own; "": ours
-	Webhooks     json.RawMessage  `json:"webhooks,omitempty"` // what it adds to the block of the pack
+	Unconfirmed  bool             `json:"unconfirmed,omitempty"` // while it is paused: it was pending before
+	URL          string           `json:"url,omitempty"`         // as registered, where it is not our own; "": ours
+	Webhooks     json.RawMessage  `json:"webhooks,omitempty"`    // what it adds to the block of the pack
 	Secrets      []endpointSecret `json:"secrets"`
 	CreatedAt    time.Time        `json:"created_at"`
 	UpdatedAt    time.Time        `json:"updated_at"`
@@ -74,7 +75,7 @@ func (r *endpointRecord) retire(at time.Time) {
 
 // settled is the state of an endpoint that is not paused.
 func (r *endpointRecord) settled() endpoint.State {
-	if len(r.Secrets) == 0 {
+	if len(r.Secrets) == 0 || r.Unconfirmed {
 		return endpoint.Pending
 	}
 	return endpoint.Active

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -422,7 +423,7 @@ func TestEndpointParameters(t *testing.T) {
 	f.endpoint(t, "PATCH", v.ID, `{"webhooks":`+hex+`}`) // the secret that was made is in hex
 	v = f.makeEndpoint(t, `,"secret":"no-canary-hex","webhooks":{"event":["json:/kind"]}`)
 	for fragment, want := range map[string]string{
-		hex: "of the endpoint would not fit",
+		hex:                              "of the endpoint would not fit",
 		`{"verify":[{"scheme":"none"}]}`: "allow_unsigned",
 		`{"verify":[{"scheme":"jwt","algorithms":["RS256"],"signature":{"from":"header:A"},"audience":["a"],"jwks":"https://evil.example/k"}]}`: "endpoint_hosts",
 	} {
@@ -444,6 +445,54 @@ func TestEndpointParameters(t *testing.T) {
 	}
 	x.Seen(e) // the first genuine delivery
 	x.until(t, &v, "an active endpoint", func(e endpoint.Endpoint, _ bool) bool { return e.State == endpoint.Active })
+}
+
+// TestPausedBeforeItWasConfirmed: a pause confirms nothing. The endpoint waits
+// again after it, unless a person has given what it waited for.
+func TestPausedBeforeItWasConfirmed(t *testing.T) {
+	pack := slices.Clone(strictWebhooks)
+	pack[len(pack)-1] = strings.Replace(pack[len(pack)-1], "webhooks:\n", "webhooks:\n  parametrised: true\n", 1)
+	f := newFlowRig(t, flowOptions{pack: pack})
+	const confirmed = `,"webhooks":{"handshake":[{"when":{"json:/type":"hello"},"signed":"none","only":"pending"}]}`
+	for name, tt := range map[string]struct {
+		made, between string
+		want          endpoint.State
+	}{
+		"waiting to be confirmed":      {`,"secret":"given"` + confirmed, "", endpoint.Pending},
+		"waiting, and a new secret":    {`,"secret":"given"` + confirmed, `{"secret":"another"}`, endpoint.Pending},
+		"without a secret":             {`,"secret_later":true`, "", endpoint.Pending},
+		"without one, and then it has": {`,"secret_later":true`, `{"secret":"given"}`, endpoint.Active},
+		"active":                       {`,"secret":"given"`, "", endpoint.Active},
+	} {
+		v := f.makeEndpoint(t, tt.made)
+		for range 2 { // a second pause forgets nothing
+			f.endpoint(t, "POST", v.ID+"/pause", "")
+			f.endpoint(t, "POST", v.ID+"/pause", "")
+			if tt.between != "" {
+				f.endpoint(t, "POST", v.ID+"/rotate", tt.between)
+			}
+			if got := f.endpoint(t, "POST", v.ID+"/resume", ""); got.State != tt.want {
+				t.Errorf("%s: %s, want %s", name, got.State, tt.want)
+			}
+		}
+	}
+}
+
+// TestLearnedSecretFits: a secret that the pack cannot use is not stored.
+func TestLearnedSecretFits(t *testing.T) {
+	pack := slices.Clone(strictWebhooks)
+	pack[len(pack)-1] = strings.Replace(pack[len(pack)-1], "webhooks:\n", "webhooks:\n  parametrised: true\n", 1)
+	f := newFlowRig(t, flowOptions{pack: pack})
+	x := f.endpointFollower(t)
+	v := f.makeEndpoint(t, `,"secret_later":true,"webhooks":{"verify":[{"scheme":"hmac","hash":"sha256","key":"hex","signature":{"from":"header:X-Sig","encoding":"hex"},"message":[{"body":"raw"}]}]}`)
+	e := x.until(t, &v, "the endpoint", func(e endpoint.Endpoint, found bool) bool { return found && e.State == endpoint.Pending })
+	var told *events.Error
+	if err := x.Learn(t.Context(), e, secret("no hex")); !errors.As(err, &told) || told.Code != events.CodeInvalidParams {
+		t.Errorf("got %v", err)
+	}
+	if err := x.Learn(t.Context(), e, secret("abcd")); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestManyEndpoints: a follower learns of more than one request holds, and those

@@ -74,8 +74,15 @@ func (e *endpoints) learned(ctx context.Context, data []byte) (any, error) {
 	if !ok || pack.Webhooks == nil {
 		return nil, unknownProvider(e.providers, r.Provider)
 	}
+	w, err := webhooksOf(e.providers, pack, r.Webhooks)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkSecret("secret", secret, false); err != nil {
 		return nil, err
+	}
+	if err := w.CheckSecret(secret); err != nil {
+		return nil, invalid("secret", "%v", err)
 	}
 	if err := e.addSecret(&r, secret, true); err != nil {
 		return nil, err

@@ -192,8 +192,11 @@ func (e *endpoints) rotate(ctx context.Context, user, endpointID string, secret 
 		if err := e.addSecret(r, given, false); err != nil {
 			return err
 		}
-		if r.State == endpoint.Pending && !waits(w) {
-			r.State = endpoint.Active
+		if !waits(w) {
+			r.Unconfirmed = false
+			if r.State == endpoint.Pending {
+				r.State = endpoint.Active
+			}
 		}
 		return nil
 	})
@@ -204,14 +207,16 @@ func (e *endpoints) rotate(ctx context.Context, user, endpointID string, secret 
 	return r, made, nil
 }
 
-// pause has an endpoint answer as if there were none, or take deliveries again.
+// pause has an endpoint answer as if there were none, or take deliveries again:
+// one that the provider had not confirmed still waits for that.
 func (e *endpoints) pause(ctx context.Context, user, endpointID string, paused bool) (endpointRecord, error) {
 	r, err := e.edit(ctx, user, endpointID, func(r *endpointRecord) error {
 		switch {
 		case paused:
+			r.Unconfirmed = r.Unconfirmed || r.State == endpoint.Pending
 			r.State = endpoint.Paused
 		case r.State == endpoint.Paused:
-			r.State = r.settled()
+			r.State, r.Unconfirmed = r.settled(), false
 		}
 		return nil
 	})

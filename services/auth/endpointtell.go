@@ -20,7 +20,8 @@ const (
 
 // Learn has the auth service store a secret that the handshake of a pending
 // endpoint brought. When it returns nil the secret is stored and the endpoint
-// active. An endpoint that is not pending any more refuses another secret.
+// active. An endpoint that is not pending any more refuses another secret with
+// the code canceled, and one that its pack cannot use with invalid_params.
 func (x *Endpoints) Learn(ctx context.Context, e endpoint.Endpoint, secret providers.Secret) error {
 	x.mu.RLock()
 	k := x.kept[e.Key]

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/http"
 
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/endpoint"
+	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -20,7 +22,8 @@ type Endpoints interface {
 	// Seen hears that a genuine delivery came. It does not wait.
 	Seen(e endpoint.Endpoint)
 	// Learn stores a secret that the handshake of a pending endpoint brought.
-	// nil: it is stored, and the endpoint active.
+	// nil: it is stored, and the endpoint active. An [events.Error] with the code
+	// canceled or invalid_params: it is not wanted, whenever it comes.
 	Learn(ctx context.Context, e endpoint.Endpoint, secret providers.Secret) error
 	// Loaded is closed once it is known which endpoints there are.
 	Loaded() <-chan struct{}
@@ -89,7 +92,13 @@ func (s *Service) learn(ctx context.Context, rt *route, secret providers.Secret)
 		refusal := refuse(http.StatusUnauthorized, "a secret that is not wanted")
 		return &refusal
 	}
-	if err := s.Endpoints.Learn(ctx, rt.endpoint, secret); err != nil {
+	err := s.Endpoints.Learn(ctx, rt.endpoint, secret)
+	var told *events.Error
+	if errors.As(err, &told) && (told.Code == events.CodeCanceled || told.Code == events.CodeInvalidParams) {
+		refusal := refuse(http.StatusUnauthorized, "a secret that is not wanted") // nor will it be later on
+		return &refusal
+	}
+	if err != nil {
 		rt.log(s.Log.Error()).Err(err).Msg("secret of a handshake not kept")
 		refusal := refuse(http.StatusServiceUnavailable, "secret not kept")
 		return &refusal

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ type house struct {
 	mu     sync.Mutex
 	all    map[string]endpoint.Endpoint // :: provider/token → endpoint
 	partly bool
-	broken bool // it does not keep secrets
+	broken error // it does not keep secrets
 	seen   []string
 	loaded chan struct{}
 }
@@ -50,8 +51,8 @@ func (h *house) Seen(e endpoint.Endpoint) {
 func (h *house) Learn(_ context.Context, e endpoint.Endpoint, secret providers.Secret) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.broken {
-		return errors.New("broken")
+	if h.broken != nil {
+		return h.broken
 	}
 	e.State, e.Secrets = endpoint.Active, []providers.Secret{secret}
 	for at, one := range h.all {
@@ -203,11 +204,24 @@ func TestHandshakeBringsASecret(t *testing.T) {
 			t.Errorf("%q: status %d, want %d", path, got, want)
 		}
 	}
-	h.broken = true
-	if got := shake("/one", "learned"); got != http.StatusServiceUnavailable {
-		t.Errorf("not kept: status %d", got)
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{errors.New("broken"), http.StatusServiceUnavailable},
+		{events.Errorf(events.CodeInternal, "broken"), http.StatusServiceUnavailable},
+		{fmt.Errorf("telling: %w", events.Errorf(events.CodeCanceled, "there is one already")), http.StatusUnauthorized},
+		{events.Errorf(events.CodeInvalidParams, "not in the form of the pack"), http.StatusUnauthorized},
+	} {
+		h.broken = tt.err
+		if got := shake("/one", "learned"); got != tt.want {
+			t.Errorf("%v: status %d, want %d", tt.err, got, tt.want)
+		}
 	}
-	h.broken = false
+	h.broken = nil
+	if got := shake("/one", ""); got != http.StatusUnauthorized {
+		t.Errorf("without a secret: status %d", got)
+	}
 	if got := shake("/one", "learned"); got != http.StatusOK {
 		t.Fatalf("status %d", got)
 	}

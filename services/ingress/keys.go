@@ -24,7 +24,8 @@ const (
 	keysTimeout   = 2 * time.Second
 	maxKeyBytes   = 64 << 10
 	maxDocuments  = 256 // addresses that are kept
-	maxFetches    = 10  // of addresses that are not kept, in a minute
+	maxFetches    = 10  // in a minute, of certificates that are not known: senders name their addresses
+	maxSetFetches = 60  // in a minute, of key sets that are not known: packs and endpoints name them
 )
 
 // KeysConfig holds what Keys need.
@@ -39,13 +40,22 @@ type Keys struct {
 	http *http.Client
 	now  func() time.Time
 
-	mu      sync.Mutex
-	kept    map[string]*published
-	fetched []time.Time // when addresses were fetched that were not kept, of the last minute
+	mu           sync.Mutex
+	kept         map[string]*published
+	certificates budget
+	sets         budget
+}
+
+// budget says how many addresses may be fetched in a minute of which nothing
+// good is known. One that is known is fetched again whatever was spent.
+type budget struct {
+	most    int
+	fetched []time.Time // of the last minute
 }
 
 // published is what is at one address.
 type published struct {
+	before      *published    // what was good until now; nil: nothing. It has none itself
 	done        chan struct{} // closed once it is fetched
 	at          time.Time
 	certificate *x509.Certificate
@@ -60,14 +70,17 @@ func NewKeys(cfg KeysConfig) *Keys {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Keys{http: &client, now: cfg.Now, kept: map[string]*published{}}
+	return &Keys{
+		http: &client, now: cfg.Now, kept: map[string]*published{},
+		certificates: budget{most: maxFetches}, sets: budget{most: maxSetFetches},
+	}
 }
 
 var errManyFetches = errors.New("too many addresses of keys in one minute")
 
 // Certificate returns the certificate at a URL.
 func (k *Keys) Certificate(ctx context.Context, url string) (*x509.Certificate, error) {
-	p, err := k.get(ctx, url, func(*published) bool { return true })
+	p, err := k.get(ctx, url, &k.certificates, func(p *published) bool { return p.certificate != nil })
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +94,7 @@ func (k *Keys) Certificate(ctx context.Context, url string) (*x509.Certificate, 
 // again, once a minute for all of them.
 func (k *Keys) Key(ctx context.Context, url, id string) (crypto.PublicKey, error) {
 	has := func(p *published) bool { return p.keys[id] != nil }
-	p, err := k.get(ctx, url, has)
+	p, err := k.get(ctx, url, &k.sets, has)
 	if err != nil {
 		return nil, err
 	}
@@ -92,29 +105,48 @@ func (k *Keys) Key(ctx context.Context, url, id string) (crypto.PublicKey, error
 }
 
 // get returns what is at a URL: what is kept if that is recent and will do. Who
-// asks for what is being fetched waits for it.
-func (k *Keys) get(ctx context.Context, url string, willDo func(*published) bool) (*published, error) {
+// asks for what is being fetched waits for it, unless what was there before will
+// do.
+func (k *Keys) get(ctx context.Context, url string, b *budget, willDo func(*published) bool) (*published, error) {
 	k.mu.Lock()
-	p, ok := k.kept[url]
-	if !ok || k.isDone(p) && !k.isFresh(p, willDo) {
-		if !ok && !k.mayFetch() {
+	p := k.kept[url]
+	if p == nil || k.isDone(p) && !k.isFresh(p, willDo) {
+		var before *published
+		if p != nil && p.err == nil {
+			p.before, before = nil, p
+		} else if !b.take(k.now()) {
 			k.mu.Unlock()
-			return nil, errManyFetches
+			return p, refusalOf(p)
 		}
-		before := p
-		p = &published{done: make(chan struct{}), at: k.now()}
+		if p == nil && len(k.kept) >= maxDocuments {
+			k.forget()
+		}
+		p = &published{done: make(chan struct{}), at: k.now(), before: before}
 		k.kept[url] = p
 		k.mu.Unlock()
 		k.fetch(ctx, url, p, before)
 		return p, p.err
 	}
+	before := p.before
 	k.mu.Unlock()
+	if !k.isDone(p) && before != nil && k.now().Sub(before.at) < keysKept && willDo(before) {
+		return before, nil
+	}
 	select {
 	case <-p.done:
 		return p, p.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// refusalOf is why an address is not fetched now: what came of it last, if that
+// is known.
+func refusalOf(p *published) error {
+	if p != nil {
+		return p.err
+	}
+	return errManyFetches
 }
 
 func (k *Keys) isDone(p *published) bool {
@@ -136,21 +168,17 @@ func (k *Keys) isFresh(p *published, willDo func(*published) bool) bool {
 	return age < keysKept && p.err == nil && willDo(p)
 }
 
-// mayFetch tells whether one more address may be fetched now, and makes
-// room for it. Whoever sends deliveries names
-// addresses of certificates: he must not have us call, or keep, any number.
-func (k *Keys) mayFetch() bool {
-	now := k.now()
-	for len(k.fetched) > 0 && now.Sub(k.fetched[0]) >= time.Minute {
-		k.fetched = k.fetched[1:]
+// take tells whether one more address may be fetched now. Whoever sends
+// deliveries names addresses of certificates: he must not have us call any
+// number.
+func (b *budget) take(now time.Time) bool {
+	for len(b.fetched) > 0 && now.Sub(b.fetched[0]) >= time.Minute {
+		b.fetched = b.fetched[1:]
 	}
-	if len(k.fetched) >= maxFetches {
+	if len(b.fetched) >= b.most {
 		return false
 	}
-	k.fetched = append(k.fetched, now)
-	if len(k.kept) >= maxDocuments {
-		k.forget()
-	}
+	b.fetched = append(b.fetched, now)
 	return true
 }
 

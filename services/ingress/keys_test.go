@@ -27,6 +27,17 @@ type issuer struct {
 	*httptest.Server
 	calls  atomic.Int64
 	status atomic.Int64 // of the answer; 0: 200
+	held   atomic.Pointer[holdUp]
+}
+
+// holdUp keeps an answer back until its end.
+type holdUp struct{ began, end chan struct{} }
+
+// hold keeps the next answer back.
+func (i *issuer) hold() *holdUp {
+	h := &holdUp{began: make(chan struct{}), end: make(chan struct{})}
+	i.held.Store(h)
+	return h
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -42,6 +53,10 @@ func newIssuer(t *testing.T) *issuer {
 	i := &issuer{}
 	i.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.calls.Add(1)
+		if h := i.held.Swap(nil); h != nil {
+			close(h.began)
+			<-h.end
+		}
 		switch status := int(i.status.Load()); {
 		case status != 0:
 			w.WriteHeader(status)
@@ -139,6 +154,62 @@ func TestKeysInUseStay(t *testing.T) {
 	}
 	if len(keys.kept) > maxDocuments {
 		t.Errorf("%d are kept", len(keys.kept))
+	}
+}
+
+// TestKnownKeysAreNotHeldUp: whatever addresses strangers make up, and while a
+// key set is fetched anew for one of their keys, what is known verifies.
+func TestKnownKeysAreNotHeldUp(t *testing.T) {
+	i, at := newIssuer(t), &clock{}
+	keys := NewKeys(KeysConfig{HTTP: i.Client(), Now: at.now})
+	set := func(id string) error {
+		_, err := keys.Key(t.Context(), i.URL+"/jwks", id)
+		return err
+	}
+	certificate := func(name string) error {
+		_, err := keys.Certificate(t.Context(), i.URL+"/"+name)
+		return err
+	}
+	if err := errors.Join(set("k1"), certificate("in-use.pem")); err != nil {
+		t.Fatal(err)
+	}
+	at.advance(keysKept) // both have to be fetched again
+	for n := range 100 {
+		_ = certificate("made-up/" + strconv.Itoa(n))
+	}
+	before := i.calls.Load()
+	if err := errors.Join(set("k1"), certificate("in-use.pem")); err != nil || i.calls.Load() != before+2 {
+		t.Errorf("known ones, after made-up ones: %d calls, %v", i.calls.Load()-before, err)
+	}
+	if err := certificate("new.pem"); !errors.Is(err, errManyFetches) {
+		t.Errorf("a new one in the same minute: %v", err)
+	}
+	if _, err := keys.Key(t.Context(), i.URL+"/other/jwks", "k1"); !errors.Is(err, providers.ErrNoKey) {
+		t.Errorf("another key set, which senders do not name: %v", err)
+	}
+	// What was not there is not asked for again and again either.
+	at.advance(keysRefreshed)
+	before = i.calls.Load()
+	for range 3 {
+		for n := range 100 {
+			_ = certificate("made-up/" + strconv.Itoa(n))
+		}
+		at.advance(keysRefreshed / 4)
+	}
+	if made := i.calls.Load() - before; made > maxFetches {
+		t.Errorf("%d calls for what was not there, want at most %d", made, maxFetches)
+	}
+	at.advance(keysRefreshed)
+	held := i.hold()
+	asked := make(chan error, 1)
+	go func() { asked <- set("k2") }()
+	<-held.began
+	if err := set("k1"); err != nil {
+		t.Errorf("a known key, while the set is fetched: %v", err)
+	}
+	close(held.end)
+	if err := <-asked; !errors.Is(err, providers.ErrNoKey) {
+		t.Errorf("an unknown key: %v", err)
 	}
 }
 
