@@ -34,7 +34,7 @@ func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error 
 	if err != nil {
 		return err
 	}
-	if err := w.at(pointConcluded); err != nil {
+	if err := w.at(pointConcluded, t); err != nil {
 		return err
 	}
 	return w.answer(t.Reply, msg)

@@ -24,7 +24,7 @@ func (w *worker) bury(ctx context.Context, t *task, e *entry, reason string, r *
 	}
 	w.Log.Warn().Str("request", t.ID).Str("user", t.UserID).Str("provider", t.Provider).Str("action", t.Action).
 		Int("attempts", e.Attempts).Str("code", string(e.Last.Code)).Str("reason", reason).Msg("request given up")
-	return w.at(pointBuried)
+	return w.at(pointBuried, t)
 }
 
 // deadLetter is t with a reason.

@@ -49,56 +49,81 @@ const effectPack = fakePack + `
 // orders is a provider that carries out, or not, and answers, or not.
 type orders struct {
 	mu     sync.Mutex
-	script []string // of the next writes: lose (carries out, no answer), drop (nothing, no answer), else a status
+	script []string // of the next writes, see play
 	hide   int      // how many lists come before what was made last
 	more   bool     // the list is never whole
 	made   []string
 	keys   map[string]bool
 	writes int
+
+	fault func(title string, nth int) string // what happens to the nth write of a title, from 1, after the script
+	asked map[string]int                     // :: title → writes
 }
 
 func (o *orders) serve(w http.ResponseWriter, r *http.Request) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	if r.Method == http.MethodGet {
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		o.list(w)
 		return
 	}
-	o.writes++
-	step := "200"
-	if len(o.script) > 0 {
-		step, o.script = o.script[0], o.script[1:]
+	step, made := o.take(r)
+	play(w, r, step, made)
+}
+
+// take decides about a write, and carries it out or not.
+func (o *orders) take(r *http.Request) (step string, made bool) {
+	var body struct{ Title string }
+	raw, _ := io.ReadAll(r.Body)
+	_ = json.Unmarshal(raw, &body)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.asked == nil {
+		o.asked, o.keys = map[string]int{}, map[string]bool{}
 	}
+	o.writes++
+	o.asked[body.Title]++
+	step = "200"
+	switch {
+	case len(o.script) > 0:
+		step, o.script = o.script[0], o.script[1:]
+	case o.fault != nil:
+		step = o.fault(body.Title, o.asked[body.Title])
+	}
+	step, made = strings.CutSuffix(step, " made")
+	if made = made || step == "200" || step == "lose"; made {
+		o.make(r.Header.Get("Idempotency-Key"), body.Title)
+	}
+	return step, made
+}
+
+// play answers a write: lose and drop cut the connection, hang does not answer,
+// else it is a status. Before it, " made" says that the write was carried out
+// all the same.
+func play(w http.ResponseWriter, r *http.Request, step string, made bool) {
 	switch step {
-	case "drop":
+	case "drop", "lose":
 		cut(w)
-	case "lose":
-		o.make(r)
-		cut(w)
+	case "hang":
+		<-r.Context().Done()
 	case "200":
-		o.make(r)
 		_, _ = io.WriteString(w, `{"ok":true}`)
 	default:
 		var status int
 		_, _ = fmt.Sscan(step, &status)
-		w.Header().Set("Retry-After", "0.2")
+		if !made {
+			w.Header().Set("Retry-After", "0.2")
+		}
 		w.WriteHeader(status)
 	}
 }
 
-func (o *orders) make(r *http.Request) {
-	key := r.Header.Get("Idempotency-Key")
+func (o *orders) make(key, title string) {
 	if key != "" && o.keys[key] {
 		return
 	}
-	if o.keys == nil {
-		o.keys = map[string]bool{}
-	}
 	o.keys[key] = true
-	var body struct{ Title string }
-	raw, _ := io.ReadAll(r.Body)
-	_ = json.Unmarshal(raw, &body)
-	o.made = append(o.made, body.Title)
+	o.made = append(o.made, title)
 }
 
 func (o *orders) list(w http.ResponseWriter) {
@@ -238,7 +263,7 @@ func TestDeathAtEveryStep(t *testing.T) {
 				o := &orders{script: map[point][]string{pointWaiting: {"429"}, pointBuried: {"429", "drop", "drop", "drop"}}[at]}
 				s := tellOrders(t, o)
 				var died atomic.Bool
-				s.reached = func(p point) error {
+				s.reached = func(p point, _ string) error {
 					if p == at && died.CompareAndSwap(false, true) {
 						return errors.New("died at " + string(p))
 					}
@@ -293,7 +318,7 @@ func TestBreaker(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	var b budget
+	b := budget{second: budgetSecond}
 	now := time.Unix(1_800_000_000, 0)
 	for range 100 {
 		b.take(now, false)

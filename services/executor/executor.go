@@ -61,12 +61,14 @@ type Config struct {
 // Service executes action requests. Several may run on one bus.
 type Service struct {
 	Config
-	requests atomic.Pointer[bus.Worker] // nil before Run
-	reached  func(point) error          // of tests; nil otherwise
-	luck     func() float64             // in [0,1)
+	requests atomic.Pointer[bus.Worker]          // nil before Run
+	reached  func(p point, request string) error // of tests; nil otherwise
+	luck     func() float64                      // in [0,1)
 	answers  answers.Store
 	flights  answers.Flights
 	crowd    crowd
+
+	retries float64 // in a second, see budget
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -102,7 +104,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 30 * time.Second
 	}
-	return &Service{Config: cfg, luck: rand.Float64, answers: answers.NewMemory(cacheBytes, cfg.Now)}, nil
+	return &Service{Config: cfg, luck: rand.Float64, retries: budgetSecond, answers: answers.NewMemory(cacheBytes, cfg.Now)}, nil
 }
 
 // Run executes requests until ctx ends and the work in hand is done. It returns
@@ -151,7 +153,7 @@ func (s *Service) Run(ctx context.Context) error {
 // worker opens what a Service works with; work ends when the work in hand must
 // stop.
 func (s *Service) worker(ctx, work context.Context) (*worker, error) {
-	w := &worker{Service: s, work: work, health: newHealth()}
+	w := &worker{Service: s, work: work, health: newHealth(s.retries)}
 	kv, err := s.JetStream.KeyValue(ctx, bus.BucketJournal)
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)

@@ -124,7 +124,7 @@ type story struct {
 	app      *nats.Conn // an application's connection, as any NATS client has it
 	provider *provider
 	cfg      Config
-	reached  func(point) error // of the next executor
+	reached  func(point, string) error // of the next executor
 	stop     func()
 }
 

@@ -89,10 +89,13 @@ func (w *worker) wait(ctx context.Context, t *task, e *entry, what wait, until t
 	if err != nil {
 		return err
 	}
-	if err := w.at(pointWaiting); err != nil {
+	if err := w.at(pointWaiting, t); err != nil {
 		return err
 	}
-	return w.park(ctx, t, e.Until)
+	if err := w.park(ctx, t, e.Until); err != nil {
+		return err
+	}
+	return w.at(pointParked, t)
 }
 
 // park has t delivered again at a time, or when something that it waits for

@@ -29,8 +29,9 @@ const (
 // left alone, and how much they may be asked again. It is safe for concurrent
 // use.
 type health struct {
-	mu sync.Mutex
-	of map[pulseKey]*pulse
+	retries float64 // see budget
+	mu      sync.Mutex
+	of      map[pulseKey]*pulse
 }
 
 // pulseKey is one app at one address. There is one app for each provider.
@@ -41,7 +42,7 @@ type pulse struct {
 	budget  budget
 }
 
-func newHealth() *health { return &health{of: map[pulseKey]*pulse{}} }
+func newHealth(retries float64) *health { return &health{retries: retries, of: map[pulseKey]*pulse{}} }
 
 func (h *health) pulse(provider, base string) *pulse {
 	h.mu.Lock()
@@ -49,7 +50,7 @@ func (h *health) pulse(provider, base string) *pulse {
 	key := pulseKey{provider, base}
 	p := h.of[key]
 	if p == nil {
-		p = &pulse{budget: budget{left: budgetMost / 10}}
+		p = &pulse{budget: budget{second: h.retries, left: budgetMost / 10}}
 		p.breaker = circuitbreaker.NewBuilder[any]().
 			WithFailureRateThreshold(breakerShare, breakerLeast, breakerWindow).
 			WithDelay(breakerRest).WithSuccessThreshold(1).Build()
@@ -93,9 +94,10 @@ func (h *health) note(provider, base string, well bool) {
 
 // budget bounds retries.
 type budget struct {
-	mu   sync.Mutex
-	left float64
-	seen time.Time
+	second float64 // retries in a second that it allows in any case
+	mu     sync.Mutex
+	left   float64
+	seen   time.Time
 }
 
 // take counts an attempt; again says that it is not the first one. It reports
@@ -104,7 +106,7 @@ func (b *budget) take(now time.Time, again bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if passed := now.Sub(b.seen).Seconds(); passed > 0 && !b.seen.IsZero() {
-		b.left += passed * budgetSecond
+		b.left += passed * b.second
 	}
 	b.seen = now
 	switch {

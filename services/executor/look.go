@@ -30,6 +30,9 @@ func (w *worker) look(ctx context.Context, t *task, p plan, c providers.Credenti
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if err := w.at(pointLooked, t); err != nil {
+		return err
+	}
 	log := w.Log.Info().Str("request", t.ID).Str("user", t.UserID).Str("provider", t.Provider).Str("action", t.Action).Int("look", e.Looks)
 	if err != nil {
 		log.Str("code", string(asError(err, events.CodeProviderUnavailable).Code)).Msg("look failed")

@@ -16,7 +16,7 @@ import (
 // second, and the app may ask 50 times a second.
 func TestNoisyUser(t *testing.T) {
 	d, asked := &door{}, &counter{}
-	s := tellPack(t, limitedPack("  - {id: all, key: [app], rate: 50/1s, burst: 5}\n"), d.ServeHTTP, counting(asked))
+	s := tellPack(t, limitedPack("  - {id: all, key: [app], rate: 50/1s, burst: 5}\n"), d.ServeHTTP, counting(t, asked, inMemory))
 	s.start()
 	at := map[string]time.Time{}
 	ask := func(user string, n int) {

@@ -369,3 +369,27 @@ func TestOutliveEnds(t *testing.T) {
 	cancel()
 	<-work.Done()
 }
+
+// A panic during the one attempt that finds out whether a provider is well again
+// must not be the last attempt.
+func TestPanicLeavesTheProviderOpen(t *testing.T) {
+	s := tell(t, nil, func(c *Config) {
+		c.HTTP = &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { panic("a mistake") })}
+	})
+	service, err := New(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := service.worker(t.Context(), t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.health.pulse("fake", s.provider.URL).breaker.HalfOpen()
+	tk := &task{ActionRequest: write("r1", "a"), user: "u1", provider: "fake", sequence: 7, fingerprint: "f", storedAt: time.Now()}
+	if err := w.contained(tk, func() error { return w.settle(t.Context(), tk, nil) }); err != nil {
+		t.Fatal(err)
+	}
+	if pause, why := w.health.admit("fake", s.provider.URL, time.Now(), false); pause != 0 {
+		t.Errorf("the next attempt waits %s: %v", pause, why)
+	}
+}

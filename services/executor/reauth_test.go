@@ -88,7 +88,7 @@ func TestConnectionThatRecoversWhileARequestIsParked(t *testing.T) {
 	var version atomic.Int32
 	version.Store(1)
 	s := tell(t, onlyNewer, func(c *Config) { c.Credentials = healing{&version} })
-	s.reached = func(p point) error {
+	s.reached = func(p point, _ string) error {
 		if p == pointWaiting { // the news came before the request was on the list
 			version.Store(2)
 		}

@@ -76,19 +76,31 @@ func (c *counter) Cancel(ctx context.Context, p limiter.Permit) error {
 	return c.Limiter.Cancel(ctx, p)
 }
 
-func counting(c *counter) func(*Config) {
+// newLimiter makes a limiter of an executor: the tests of slots are the same
+// whatever keeps them.
+type newLimiter func(*testing.T) Limiter
+
+func inMemory(*testing.T) Limiter { return limiter.New(limiter.Config{}) }
+
+func counting(t *testing.T, c *counter, limits newLimiter) func(*Config) {
 	return func(cfg *Config) {
-		c.Limiter = limiter.New(limiter.Config{})
+		c.Limiter = limits(t)
 		cfg.Limiter = c
 	}
+}
+
+func limitedBy(t *testing.T, limits newLimiter) func(*Config) {
+	return func(cfg *Config) { cfg.Limiter = limits(t) }
 }
 
 func create(n int) events.ActionRequest {
 	return events.ActionRequest{ID: fmt.Sprintf("w%d", n), Action: "things.create", Params: json.RawMessage(fmt.Sprintf(`{"title":"%d"}`, n))}
 }
 
-func TestNoMoreThanTheLimit(t *testing.T) {
-	for name, limits := range map[string]string{
+func TestNoMoreThanTheLimit(t *testing.T) { noMoreThanTheLimit(t, inMemory) }
+
+func noMoreThanTheLimit(t *testing.T, limits newLimiter) {
+	for name, text := range map[string]string{
 		"of a connection": "  - {id: own, key: [connection], rate: 10/1s, burst: 5}\n",
 		"of the app":      "  - {id: all, key: [app], rate: 10/1s, burst: 5}\n",
 		"of an action":    "  - {id: method, key: [connection, action], rate: 10/1s, burst: 5}\n",
@@ -96,7 +108,7 @@ func TestNoMoreThanTheLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d, asked := &door{}, &counter{}
-			s := tellPack(t, limitedPack(limits), d.ServeHTTP, counting(asked))
+			s := tellPack(t, limitedPack(text), d.ServeHTTP, counting(t, asked, limits))
 			s.start()
 			const n = 25
 			for i := range n {
@@ -133,10 +145,12 @@ func TestLimitOfAnAccount(t *testing.T) {
 
 // A backlog on a key that is no connection's own, such as a channel, is spread
 // before the limit itself is asked.
-func TestBacklogOfOneKey(t *testing.T) {
+func TestBacklogOfOneKey(t *testing.T) { backlogOfOneKey(t, inMemory) }
+
+func backlogOfOneKey(t *testing.T, limits newLimiter) {
 	asked := &counter{}
 	pack := strings.Replace(limitedPack("  - {id: room, key: [connection.account, params.title], rate: 20/1s, burst: 1}\n"), "    summary: Makes a thing\n", "    summary: Makes a thing\n    limits: [room]\n", 1)
-	s := tellPack(t, pack, nil, counting(asked))
+	s := tellPack(t, pack, nil, counting(t, asked, limits))
 	s.start()
 	const n = 60
 	for i := range n {
@@ -154,8 +168,10 @@ func TestBacklogOfOneKey(t *testing.T) {
 	}
 }
 
-func TestDeadlineBeforeTheSlot(t *testing.T) {
-	s := tellPack(t, limitedPack("  - {id: slow, key: [connection], rate: 1/1h, burst: 1}\n"), (&door{}).ServeHTTP)
+func TestDeadlineBeforeTheSlot(t *testing.T) { deadlineBeforeTheSlot(t, inMemory) }
+
+func deadlineBeforeTheSlot(t *testing.T, limits newLimiter) {
+	s := tellPack(t, limitedPack("  - {id: slow, key: [connection], rate: 1/1h, burst: 1}\n"), (&door{}).ServeHTTP, limitedBy(t, limits))
 	s.start()
 	s.request(create(1))
 	s.results(1)
@@ -169,7 +185,9 @@ func TestDeadlineBeforeTheSlot(t *testing.T) {
 }
 
 // A refusal closes the gate for all: nobody else is refused before it opens.
-func TestRefusedOnce(t *testing.T) {
+func TestRefusedOnce(t *testing.T) { refusedOnce(t, inMemory) }
+
+func refusedOnce(t *testing.T, limits newLimiter) {
 	var refusals atomic.Int64
 	var open atomic.Int64 // when, in Unix nanoseconds
 	d := &door{serve: func(w http.ResponseWriter, _ *http.Request) {
@@ -181,7 +199,7 @@ func TestRefusedOnce(t *testing.T) {
 		}
 		_, _ = w.Write([]byte(`{}`))
 	}}
-	s := tellPack(t, limitedPack("  - {id: rest, key: [connection], pause: 5s}\n"), d.ServeHTTP)
+	s := tellPack(t, limitedPack("  - {id: rest, key: [connection], pause: 5s}\n"), d.ServeHTTP, limitedBy(t, limits))
 	s.start()
 	s.request(create(0))
 	for refusals.Load() == 0 {
@@ -202,8 +220,10 @@ func TestRefusedOnce(t *testing.T) {
 }
 
 // What is asked for again while its answer is kept takes no slot.
-func TestKeptAnswersTakeNoSlot(t *testing.T) {
-	s := tellPack(t, limitedPack("  - {id: slow, key: [connection], rate: 1/1h, burst: 1}\n"), (&door{}).ServeHTTP)
+func TestKeptAnswersTakeNoSlot(t *testing.T) { keptAnswersTakeNoSlot(t, inMemory) }
+
+func keptAnswersTakeNoSlot(t *testing.T, limits newLimiter) {
+	s := tellPack(t, limitedPack("  - {id: slow, key: [connection], rate: 1/1h, burst: 1}\n"), (&door{}).ServeHTTP, limitedBy(t, limits))
 	s.start()
 	for i := range 3 {
 		s.request(events.ActionRequest{ID: fmt.Sprint(i), Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), Cache: time.Minute})
@@ -214,9 +234,11 @@ func TestKeptAnswersTakeNoSlot(t *testing.T) {
 }
 
 // The slot of a request that is canceled while it waits goes to the next.
-func TestCanceledGivesBack(t *testing.T) {
+func TestCanceledGivesBack(t *testing.T) { canceledGivesBack(t, inMemory) }
+
+func canceledGivesBack(t *testing.T, limits newLimiter) {
 	asked := &counter{}
-	s := tellPack(t, limitedPack("  - {id: slow, key: [connection], rate: 1/1h, burst: 1}\n"), (&door{}).ServeHTTP, counting(asked))
+	s := tellPack(t, limitedPack("  - {id: slow, key: [connection], rate: 1/1h, burst: 1}\n"), (&door{}).ServeHTTP, counting(t, asked, limits))
 	s.start()
 	s.request(create(1))
 	s.results(1)

@@ -75,6 +75,9 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 	if done || err != nil {
 		return err
 	}
+	if err := w.at(pointTaken, t); err != nil {
+		return err
+	}
 	p, failure := w.plan(t, invalid)
 	switch {
 	case failure != nil && (e.Doubt || e.attempted()):
@@ -119,25 +122,13 @@ func (w *worker) try(ctx context.Context, t *task, p plan, c providers.Credentia
 		w.dropPermit(ctx, e)
 		return w.follow(ctx, t, p, e, finding{class: classPaused, retryAfter: pause, failure: why})
 	}
-	e.Attempts++
-	if err := w.claim(ctx, t, p, e); err != nil {
-		w.health.note(t.Provider, base, true)
-		if s != nil {
-			s.cancel(ctx)
-		}
-		if errors.Is(err, errTaken) {
-			return w.overtaken(ctx, t)
-		}
+	f, err := w.admitted(ctx, t, p, c, e, s)
+	switch {
+	case errors.Is(err, errTaken):
+		return w.overtaken(ctx, t)
+	case err != nil:
 		return err
 	}
-	if err := w.at(pointClaimed); err != nil {
-		return err
-	}
-	f := w.attempt(ctx, t, p, c, e, s)
-	if err := w.at(pointAnswered); err != nil {
-		return err
-	}
-	w.health.note(t.Provider, base, !f.ailing())
 	if f.noSlot != nil {
 		e.Attempts--
 		return w.noSlot(ctx, t, e, f.noSlot)
@@ -151,6 +142,30 @@ func (w *worker) try(ctx context.Context, t *task, p plan, c providers.Credentia
 		e.Attempts-- // the provider did not even try
 	}
 	return w.follow(ctx, t, p, e, f)
+}
+
+// admitted makes the attempt that w.health has let pass, and tells it what came
+// of it. An attempt that breaks off, in a panic too, says nothing about the
+// provider.
+func (w *worker) admitted(ctx context.Context, t *task, p plan, c providers.Credential, e *entry, s *slot) (f finding, err error) {
+	well := true
+	defer func() { w.health.note(t.Provider, w.Providers.BaseURL(t.Provider), well) }()
+	if err := w.at(pointAdmitted, t); err != nil {
+		return f, err
+	}
+	e.Attempts++
+	if err := w.claim(ctx, t, p, e); err != nil {
+		if s != nil {
+			s.cancel(ctx)
+		}
+		return f, err
+	}
+	if err := w.at(pointClaimed, t); err != nil {
+		return f, err
+	}
+	f = w.attempt(ctx, t, p, c, e, s)
+	well = !f.ailing()
+	return f, w.at(pointAnswered, t)
 }
 
 // mayKnow reports whether the answer may be at hand, so that a slot is got only

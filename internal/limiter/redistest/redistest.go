@@ -20,6 +20,7 @@ import (
 type Server struct {
 	Addr string // host:port
 
+	args    []string // of redis-server
 	process *exec.Cmd
 	ended   chan struct{}
 	log     string
@@ -59,18 +60,11 @@ func Start(t testing.TB, args ...string) *Server {
 func start(t testing.TB, path string, args []string) *Server {
 	t.Helper()
 	dir, port := t.TempDir(), freePort(t)
-	s := &Server{Addr: "127.0.0.1:" + strconv.Itoa(port), ended: make(chan struct{}), log: filepath.Join(dir, "redis.log")}
-	all := append([]string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir, "--logfile", s.log, "--save", "", "--appendonly", "no",
+	s := &Server{Addr: "127.0.0.1:" + strconv.Itoa(port), log: filepath.Join(dir, "redis.log")}
+	s.args = append([]string{
+		path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir, "--logfile", s.log, "--save", "", "--appendonly", "no",
 	}, args...)
-	s.process = exec.CommandContext(context.Background(), path, all...) //nolint:gosec // the test's own arguments
-	if err := s.process.Start(); err != nil {
-		t.Fatalf("starting redis-server: %v", err)
-	}
-	go func() {
-		_ = s.process.Wait() // how it ended does not matter: tests kill it
-		close(s.ended)
-	}()
+	s.spawn(t)
 	t.Cleanup(func() { s.Stop(t) })
 	s.client = redis.NewClient(&redis.Options{
 		Addr: s.Addr, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -81,6 +75,31 @@ func start(t testing.TB, path string, args []string) *Server {
 	}
 	showLog(t, s.log)
 	return nil
+}
+
+func (s *Server) spawn(t testing.TB) {
+	t.Helper()
+	process, ended := exec.CommandContext(context.Background(), s.args[0], s.args[1:]...), make(chan struct{}) //nolint:gosec // the test's own arguments
+	if err := process.Start(); err != nil {
+		t.Fatalf("starting redis-server: %v", err)
+	}
+	s.process, s.ended = process, ended
+	go func() {
+		_ = process.Wait() // how it ended does not matter: tests kill it
+		close(ended)
+	}()
+}
+
+// Restart starts a stopped server again, at the same address and empty, and
+// returns once it answers.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.Stop(t)
+	s.spawn(t)
+	if !s.answers(t) {
+		showLog(t, s.log)
+		t.Fatal("redis-server does not start again, see its log above")
+	}
 }
 
 // answers waits for the server's first answer; false: the process ended.
