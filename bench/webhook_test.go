@@ -19,9 +19,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/plugfn/plugfn/internal/bus"
-	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
-	"github.com/plugfn/plugfn/services/ingress"
 )
 
 const (
@@ -108,43 +105,25 @@ func serve(b *testing.B, h http.Handler) string {
 // startIngress runs the real service and returns where GitHub's deliveries go.
 func startIngress(b *testing.B, on *bus.Bus) string {
 	b.Helper()
-	packs, err := providers.LoadAll(catalog.FS)
-	if err != nil {
-		b.Fatal(err)
-	}
-	registry, err := providers.NewRegistry(packs, map[string]providers.App{
-		"github": {WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(webhookSecret))}},
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	service, err := ingress.New(ingress.Config{JetStream: on.JetStream(), Providers: registry, GroupCommit: on.Durability() == bus.Single})
+	service, err := newReceiving(on, newSpool(b))
 	if err != nil {
 		b.Fatal(err)
 	}
 	run(b, service)
-	for service.Ready(context.Background()) != nil {
-		time.Sleep(time.Millisecond)
+	mux, err := service.routes(context.Background())
+	if err != nil {
+		b.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	service.Mount(mux)
 	return serve(b, mux) + "/webhooks/github"
 }
 
-// BenchmarkWebhookToPubAck: 64 clients post 8 KiB deliveries; an operation ends
-// with the 200 that follows the bus's acknowledgement.
-func BenchmarkWebhookToPubAck(b *testing.B) {
-	for _, mode := range modes() {
-		b.Run(mode.String(), func(b *testing.B) {
-			plain := serve(b, handMade(newBus(b, mode).JetStream()))
-			ours := startIngress(b, newBus(b, mode))
-			s := newSender(b)
-			b.ReportAllocs()
-			compare(b,
-				func(n int) { spread(webhookClients, n, func() { s.send(b, plain) }) },
-				func(n int) { spread(webhookClients, n, func() { s.send(b, ours) }) })
-		})
+func newSpool(b *testing.B) jetstream.JetStream {
+	spool, err := bus.OpenSpool(context.Background(), bus.SpoolConfig{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
 	}
+	b.Cleanup(func() { spool.Close() })
+	return spool.JetStream()
 }
 
 // BenchmarkDeliveryToSubscriber: one delivery after the other; the time from the

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -65,38 +64,54 @@ const (
 
 // Msg makes the message that carries e to subject, in binary mode.
 func (e *Event) Msg(subject string) *nats.Msg {
-	msg := nats.NewMsg(subject)
-	msg.Data = e.Data
-	e.setHeader(msg.Header)
-	return msg
+	const others = 2 // such as the id that repetitions are told by
+	h := make(nats.Header, maxAttributes+len(e.Extensions)+others)
+	e.setHeader(h)
+	return &nats.Msg{Subject: subject, Header: h, Data: e.Data}
 }
 
+// maxAttributes is how many attributes an event has at most beside extensions.
+const maxAttributes = 20
+
+// setHeader sets the attributes that are not empty. One array holds all values:
+// this is done for every delivery.
 func (e *Event) setHeader(h nats.Header) {
-	h.Set(headerPrefix+"specversion", specVersion)
-	for name, value := range e.attributes() {
-		h.Set(headerPrefix+name, escape(value))
+	values := make([]string, 0, maxAttributes+len(e.Extensions))
+	set := func(header, value string) {
+		if value == "" {
+			return
+		}
+		values = append(values, escape(value))
+		h[header] = values[len(values)-1 : len(values) : len(values)]
 	}
-}
-
-// attributes lists the attributes that are set, but for specversion.
-func (e *Event) attributes() map[string]string {
-	a := map[string]string{
-		"id": e.ID, "source": e.Source, "type": e.Type, "subject": e.Subject,
-		"time": formatTime(e.Time), "datacontenttype": e.DataContentType, "dataschema": e.DataSchema,
-		"userid": e.UserID, "connectionid": e.ConnectionID, "provider": e.Provider,
-		"eventname": e.EventName, "verified": string(e.Verified), "account": e.Account,
-		"partitionkey": e.PartitionKey, "traceparent": e.TraceParent, "causationid": e.CausationID,
-	}
+	set(headerPrefix+"specversion", specVersion)
+	set(headerPrefix+"id", e.ID)
+	set(headerPrefix+"source", e.Source)
+	set(headerPrefix+"type", e.Type)
+	set(headerPrefix+"subject", e.Subject)
+	set(headerPrefix+"time", formatTime(e.Time))
+	set(headerPrefix+"datacontenttype", e.DataContentType)
+	set(headerPrefix+"dataschema", e.DataSchema)
+	set(headerPrefix+"userid", e.UserID)
+	set(headerPrefix+"connectionid", e.ConnectionID)
+	set(headerPrefix+"provider", e.Provider)
+	set(headerPrefix+"eventname", e.EventName)
+	set(headerPrefix+"verified", string(e.Verified))
+	set(headerPrefix+"account", e.Account)
+	set(headerPrefix+"partitionkey", e.PartitionKey)
+	set(headerPrefix+"traceparent", e.TraceParent)
+	set(headerPrefix+"causationid", e.CausationID)
 	if e.DataRef != (PayloadRef{}) {
-		a[attributeDataRef], a[attributeDataHash] = e.DataRef.Subject, e.DataRef.SHA256
-		a[attributeDataSize] = strconv.FormatInt(e.DataRef.Size, 10)
+		set(headerPrefix+attributeDataRef, e.DataRef.Subject)
+		set(headerPrefix+attributeDataHash, e.DataRef.SHA256)
+		set(headerPrefix+attributeDataSize, strconv.FormatInt(e.DataRef.Size, 10))
 	}
-	maps.Copy(a, e.Extensions)
-	maps.DeleteFunc(a, func(_, v string) bool { return v == "" })
-	return a
+	for name, value := range e.Extensions {
+		set(headerPrefix+name, value)
+	}
 }
 
-// setAttribute is the inverse of attributes.
+// setAttribute sets the attribute of a name.
 func (e *Event) setAttribute(name, value string) error {
 	switch name {
 	case "specversion":

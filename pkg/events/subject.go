@@ -63,6 +63,9 @@ func Token(s string) string {
 	if s == NoUser {
 		return "=5F"
 	}
+	if isToken(s) {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
@@ -78,6 +81,16 @@ func Token(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// isToken tells whether nothing of s needs an escape.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !isTokenByte(s[i]) {
+			return false
+		}
+	}
+	return s != "" && s != NoUser && len(s) <= maxToken && !strings.HasPrefix(s, hashMark)
 }
 
 // Untoken gives back the string that Token escaped. It reports false for a
@@ -114,6 +127,9 @@ func Untoken(token string) (string, bool) {
 // 100 bytes keeps its first token and hashes the whole, so that a wildcard on
 // the first token still matches.
 func Name(s string) string {
+	if isName(s) {
+		return s
+	}
 	parts := strings.Split(s, ".")
 	n := 0
 	for i, p := range parts {
@@ -124,6 +140,16 @@ func Name(s string) string {
 		return parts[0] + "." + hashToken(s)
 	}
 	return strings.Join(parts, ".")
+}
+
+// isName tells whether s is a name of tokens already.
+func isName(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		if !isToken(part) {
+			return false
+		}
+	}
+	return len(s) <= maxName
 }
 
 // unname gives back the dotted name, false where a part of it was hashed.

@@ -67,7 +67,7 @@ func (w *Webhooks) GuardsHandshake(d *Delivery, c Check) bool {
 
 // handshakeOf is the handshake that d is, nil when it is none.
 func (w *Webhooks) handshakeOf(d *Delivery, c Check) *Handshake {
-	in := &inspection{w: w, d: d, c: &c}
+	in := &inspection{w: w, d: d, c: c}
 	for _, h := range w.Handshakes {
 		if h.isFor(in) {
 			return h

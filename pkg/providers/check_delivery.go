@@ -71,7 +71,7 @@ type CallAnswer struct {
 type inspection struct {
 	w *Webhooks
 	d *Delivery
-	c *Check
+	c Check
 
 	reading  *Reading // of the body, nil until a body source is asked for
 	unread   bool     // the body cannot be read

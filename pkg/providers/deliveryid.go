@@ -174,13 +174,13 @@ func (w *Webhooks) Put(d *Delivery, to Source, text string) error {
 	if d.Header == nil {
 		d.Header = http.Header{}
 	}
-	return (&inspection{w: w, d: d, c: &Check{}}).put(to, text)
+	return (&inspection{w: w, d: d, c: Check{}}).put(to, text)
 }
 
 // Text returns the text of a source in a delivery; of an item source that of the
 // first item.
 func (w *Webhooks) Text(d *Delivery, from Source) (string, bool) {
-	in := &inspection{w: w, d: d, c: &Check{}}
+	in := &inspection{w: w, d: d, c: Check{}}
 	if from.kind != sourceItem {
 		return in.get(from)
 	}
@@ -196,7 +196,7 @@ func (w *Webhooks) Text(d *Delivery, from Source) (string, bool) {
 
 // VerifierFor returns the verifier that decides on a delivery, nil if none does.
 func (w *Webhooks) VerifierFor(d *Delivery, c Check) *Verifier {
-	in := &inspection{w: w, d: d, c: &c}
+	in := &inspection{w: w, d: d, c: c}
 	for _, v := range w.Verifiers {
 		if v.applies(in) {
 			return v

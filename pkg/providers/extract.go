@@ -1,6 +1,9 @@
 package providers
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // maxValue is the longest value in bytes that is taken from a delivery. A
 // longer one is as good as absent.
@@ -215,6 +218,12 @@ func (s *scanner) str() (plain bool, err error) {
 	}
 	plain = true
 	for s.pos++; s.pos < len(s.doc); s.pos++ {
+		n, ascii := unremarkable(s.doc[s.pos:])
+		s.pos += n
+		plain = plain && ascii
+		if s.pos == len(s.doc) {
+			break
+		}
 		switch c := s.doc[s.pos]; {
 		case c == '"':
 			s.pos++
@@ -231,6 +240,23 @@ func (s *scanner) str() (plain bool, err error) {
 		}
 	}
 	return false, s.broken()
+}
+
+// unremarkable counts the bytes at the start of text, by eights, that neither end
+// a string, nor escape in it, nor are forbidden in it; and tells whether they are
+// ASCII. It looks at eight at once: most of a document is text.
+func unremarkable(text []byte) (n int, ascii bool) {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	ascii = true
+	for ; n+8 <= len(text); n += 8 {
+		word := binary.LittleEndian.Uint64(text[n:])
+		quote, slash := word^ones*'"', word^ones*'\\'
+		if ((word-ones*' ')&^word|(quote-ones)&^quote|(slash-ones)&^slash)&highs != 0 {
+			break
+		}
+		ascii = ascii && word&highs == 0
+	}
+	return n, ascii
 }
 
 // escape consumes an escape sequence but for its last byte.

@@ -219,7 +219,7 @@ func (f DeliveryFixture) Delivery(now time.Time) (*Delivery, error) {
 	if f.Signature == "" {
 		return d, nil
 	}
-	in := &inspection{w: f.webhooks, d: d, c: &Check{Secrets: f.signer.Secrets(), URL: f.Request.URL}}
+	in := &inspection{w: f.webhooks, d: d, c: Check{Secrets: f.signer.Secrets(), URL: f.Request.URL}}
 	v := f.signer.verifierFor(in)
 	if v == nil || len(v.Signature.From) == 0 {
 		return nil, errors.New("no verifier has a place for the published signature")

@@ -34,7 +34,11 @@ func (w *Webhooks) UnsignedHandshake(d *Delivery, c Check) (*HandshakeReply, boo
 	if !w.unsigned {
 		return nil, false
 	}
-	in := &inspection{w: w, d: d, c: &c}
+	return w.unsignedHandshake(d, c)
+}
+
+func (w *Webhooks) unsignedHandshake(d *Delivery, c Check) (*HandshakeReply, bool) {
+	in := &inspection{w: w, d: d, c: c}
 	for _, h := range w.Handshakes {
 		if h.Signed == "required" || !h.isFor(in) {
 			continue
@@ -79,7 +83,7 @@ func (r *Reading) Handshake(c Check, verdict Verdict) (*HandshakeReply, bool) {
 	if len(r.webhooks.Handshakes) == 0 {
 		return nil, false
 	}
-	in := &inspection{w: r.webhooks, d: r.delivery, c: &c, reading: r}
+	in := &inspection{w: r.webhooks, d: r.delivery, c: c, reading: r}
 	for _, h := range r.webhooks.Handshakes {
 		if h.isFor(in) {
 			return h.reply(in, verdict.Key)
@@ -94,7 +98,7 @@ func (r *Reading) IsHandshake() bool {
 	if len(r.webhooks.Handshakes) == 0 {
 		return false
 	}
-	in := &inspection{w: r.webhooks, d: r.delivery, c: &Check{Pending: true}, reading: r}
+	in := &inspection{w: r.webhooks, d: r.delivery, c: Check{Pending: true}, reading: r}
 	for _, h := range r.webhooks.Handshakes {
 		if h.isFor(in) {
 			return true
@@ -212,7 +216,7 @@ func (r *Reading) Answer() HandshakeReply {
 	if len(r.webhooks.Answers) == 0 {
 		return reply
 	}
-	in := &inspection{w: r.webhooks, d: r.delivery, c: &Check{}, reading: r}
+	in := &inspection{w: r.webhooks, d: r.delivery, c: Check{}, reading: r}
 	for _, a := range r.webhooks.Answers {
 		if !in.meets(a.When) {
 			continue

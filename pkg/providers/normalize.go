@@ -168,9 +168,12 @@ func (r *Reading) time() time.Time {
 }
 
 func (r *Reading) kept() map[string]string {
-	kept := make(map[string]string, len(r.webhooks.KeepHeader))
+	var kept map[string]string
 	for _, name := range r.webhooks.KeepHeader {
 		if v := r.delivery.Header.Get(name); v != "" && len(v) <= maxAttribute {
+			if kept == nil {
+				kept = make(map[string]string, len(r.webhooks.KeepHeader))
+			}
 			kept[extensionName(name)] = v
 		}
 	}

@@ -144,9 +144,6 @@ func TestEvent(t *testing.T) {
 			}
 			want := tt.want
 			want.Type, want.ContentType, want.Data = "com.demo."+want.Name, jsonType, []byte(tt.body)
-			if want.Headers == nil {
-				want.Headers = map[string]string{}
-			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("event (-want +got):\n%s", diff)
 			}

@@ -130,7 +130,7 @@ func (s *Signer) Sign(d *Delivery, url string) error {
 	if d.Header == nil {
 		d.Header = http.Header{}
 	}
-	in := &inspection{w: s.webhooks, d: d, c: &Check{Secrets: s.secrets, URL: url, Keys: s, Caller: s}}
+	in := &inspection{w: s.webhooks, d: d, c: Check{Secrets: s.secrets, URL: url, Keys: s, Caller: s}}
 	v := s.verifierFor(in)
 	if v == nil {
 		return errors.New("signing a delivery: no verifier of the pack applies to it")

@@ -292,14 +292,16 @@ func (c Compose) text(get func(Source) (string, bool), separator string) (string
 	if len(c) == 1 {
 		return get(c[0])
 	}
-	parts := make([]string, 0, len(c))
+	all := make([]byte, 0, 128)
 	for _, s := range c {
-		v, ok := get(s)
-		if ok {
-			parts = append(parts, v)
-		} else if !s.optional {
+		v, ok := get(s) // never empty
+		if !ok && !s.optional {
 			return "", false
 		}
+		if ok && len(all) > 0 {
+			all = append(all, separator...)
+		}
+		all = append(all, v...)
 	}
-	return strings.Join(parts, separator), true
+	return string(all), true
 }

@@ -19,7 +19,7 @@ type Verdict struct {
 // whose signature is there decides. The error is always a *[VerifyError];
 // whoever gets one must not act on the delivery in any way.
 func (w *Webhooks) Verify(ctx context.Context, d *Delivery, c Check) (Verdict, error) {
-	in := &inspection{w: w, d: d, c: &c}
+	in := &inspection{w: w, d: d, c: c}
 	if len(c.Secrets) == 0 && w.NeedsSecret() {
 		return Verdict{}, refused(ReasonNoSecret)
 	}

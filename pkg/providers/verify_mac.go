@@ -8,7 +8,7 @@ import (
 // proveMAC finds the secret that made one of the signatures. It always tries
 // all with all, so that its duration does not tell which was close.
 func (v *Verifier) proveMAC(in *inspection) (int, error) {
-	candidates, err := v.Signature.candidates(in, newHash(v.Hash)().Size())
+	candidates, err := v.Signature.candidates(in, hashID(v.Hash).Size())
 	if err != nil {
 		return 0, err
 	}

@@ -48,7 +48,7 @@ func sign(w *Webhooks, d *Delivery, secret Secret) error {
 func sumOf(t *testing.T, w *Webhooks, i int, stamp string, d *Delivery) []byte {
 	t.Helper()
 	v := w.Verifiers[i]
-	sum, err := v.sum(&inspection{w: w, d: d, c: &Check{}, stamp: stamp}, []byte("key"), v.Message)
+	sum, err := v.sum(&inspection{w: w, d: d, c: Check{}, stamp: stamp}, []byte("key"), v.Message)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,7 +388,7 @@ func TestFormAroundADocument(t *testing.T) {
 func TestSNSMembersOnLinesOfTheirOwn(t *testing.T) {
 	w := demo(t, demoWith("verify: [{scheme: rsa, hash: sha256, signature: {from: json:/Signature, encoding: base64}, message: [{canonical: sns}]}]"))
 	text := func(id, subject string) (string, error) {
-		in := &inspection{w: w, c: &Check{}, d: &Delivery{Method: http.MethodPost, Header: http.Header{}, Body: []byte(
+		in := &inspection{w: w, c: Check{}, d: &Delivery{Method: http.MethodPost, Header: http.Header{}, Body: []byte(
 			`{"Type":"Notification","Message":"two\nlines","MessageId":"` + id + `"` + subject + `,"Timestamp":"t","TopicArn":"a"}`)}}
 		return in.sns()
 	}

@@ -77,6 +77,9 @@ func (w *Webhooks) fill() {
 	if len(w.Secrets) == 0 {
 		w.Secrets = []SecretKind{{Name: "signing"}}
 	}
+	for i, name := range w.KeepHeader {
+		w.KeepHeader[i] = http.CanonicalHeaderKey(name)
+	}
 	if b := w.Batch; b != nil && b.Max == 0 {
 		b.Max = defaultBatch
 	}

@@ -110,12 +110,12 @@ const (
 // steady reads a body that has to keep coming in.
 type steady struct {
 	io.Reader
-	connection *http.ResponseController
+	connection http.ResponseController
 	until      time.Time
 }
 
 func newSteady(w http.ResponseWriter, r io.Reader) *steady {
-	return &steady{r, http.NewResponseController(w), time.Now().Add(bodyPatience)}
+	return &steady{r, *http.NewResponseController(w), time.Now().Add(bodyPatience)}
 }
 
 func (s *steady) Read(p []byte) (int, error) {

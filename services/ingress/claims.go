@@ -82,10 +82,10 @@ func (s *Service) appeared(a account, c *events.Connection, atStart bool) {
 
 // notice looks whether accounts have got a connection while events of theirs
 // were being stored for nobody.
-func (s *Service) notice(rt *route, unclaimed []string) {
-	for _, id := range unclaimed {
-		if rt.isApp && len(s.index.owners(rt.pack.Name, id)) > 0 {
-			s.claims.add(account{rt.pack.Name, id}, 0)
+func (s *Service) notice(rt *route, stored []addressed) {
+	for _, e := range stored {
+		if e.to == (owner{}) && len(s.index.owners(rt.pack.Name, e.Account)) > 0 {
+			s.claims.add(account{rt.pack.Name, e.Account}, 0)
 		}
 	}
 }

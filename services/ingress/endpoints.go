@@ -116,19 +116,6 @@ func (rt *route) source() string {
 	return rt.endpoint.ID
 }
 
-// owners lists whose event a delivery is, nobody's at least. At the endpoint of
-// a connection that is settled by the endpoint: neither the body nor a header,
-// which a signature may not cover, has a say.
-func (s *Service) owners(rt *route, account string) []owner {
-	if !rt.isApp {
-		return []owner{{user: rt.endpoint.UserID, connection: rt.endpoint.ConnectionID}}
-	}
-	if all := s.index.owners(rt.pack.Name, account); len(all) > 0 {
-		return all
-	}
-	return []owner{{}}
-}
-
 // log adds where it was to a line of the log.
 func (rt *route) log(line *zerolog.Event) *zerolog.Event {
 	line = line.Str("provider", rt.pack.Name)

@@ -37,14 +37,15 @@ func newIndex() *index {
 	return &index{whole: make(chan struct{}), byAccount: map[account][]owner{}, accounts: map[string]account{}}
 }
 
-// owners lists the connections of an account. An empty account has none.
+// owners lists the connections of an account. An empty account has none. The list
+// is not to be changed: it is replaced where connections come and go.
 func (x *index) owners(provider, id string) []owner {
 	if id == "" {
 		return nil
 	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return slices.Clone(x.byAccount[account{provider, id}])
+	return x.byAccount[account{provider, id}]
 }
 
 // follow keeps the index up to date until ctx ends.
@@ -98,7 +99,7 @@ func (x *index) file(key string, a account, o owner, gone bool) (isNew bool) {
 		return false
 	}
 	x.accounts[key] = a
-	x.byAccount[a] = append(x.byAccount[a], o)
+	x.byAccount[a] = append(slices.Clip(x.byAccount[a]), o)
 	return !was || before != a
 }
 
@@ -108,7 +109,7 @@ func (x *index) remove(key string) {
 		return
 	}
 	delete(x.accounts, key)
-	rest := slices.DeleteFunc(x.byAccount[a], func(o owner) bool { return o.key == key })
+	rest := slices.DeleteFunc(slices.Clone(x.byAccount[a]), func(o owner) bool { return o.key == key })
 	if len(rest) == 0 {
 		delete(x.byAccount, a)
 		return

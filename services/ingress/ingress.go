@@ -55,8 +55,9 @@ type Service struct {
 	spool    *spool.Spool // nil: there is none
 	index    *index
 	claims   *claims
-	decoy    providers.Secret // of the endpoints that there are not
-	refused  zerolog.Logger   // sampled: whoever sends rubbish must not fill the log
+	apps     map[string]appSettings // :: provider
+	decoy    providers.Secret       // of the endpoints that there are not
+	refused  zerolog.Logger         // sampled: whoever sends rubbish must not fill the log
 
 	refusals refusals
 	rerouter *Rerouter
@@ -101,6 +102,7 @@ func New(cfg Config) (*Service, error) {
 		rates:    newRates(cfg.Rate),
 		index:    newIndex(),
 		claims:   newClaims(),
+		apps:     cfg.appSettings(),
 		decoy:    newDecoy(),
 		refused:  cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}

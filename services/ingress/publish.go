@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,30 +24,60 @@ func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery,
 	if len(found) == 0 {
 		return answer{status: http.StatusOK, event: "ping"}
 	}
-	var all errgroup.Group
-	all.SetLimit(maxAtOnce)
-	published := 0
-	var unclaimed []string
-	for _, n := range found {
-		owners := s.owners(rt, n.Account)
-		published += len(owners)
-		if owners[0] == (owner{}) {
-			unclaimed = append(unclaimed, n.Account)
-		}
-		for _, o := range owners {
-			all.Go(func() error { return s.store(ctx, order(rt, n), eventMsg(rt, d, verdict, n, o)) })
-		}
+	all := make([]addressed, 0, len(found))
+	for i := range found {
+		all = s.address(all, rt, &found[i])
 	}
-	if err := all.Wait(); err != nil {
-		rt.log(s.Log.Error()).Err(err).Str("delivery", found[0].ID).Int("events", published).Msg("event not stored")
+	if err := s.storeAll(ctx, rt, d, verdict, all); err != nil {
+		rt.log(s.Log.Error()).Err(err).Str("delivery", found[0].ID).Int("events", len(all)).Msg("event not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
-	s.notice(rt, unclaimed)
-	return answer{status: http.StatusOK, delivery: found[0].ID, event: found[0].Name, published: published}
+	s.notice(rt, all)
+	return answer{status: http.StatusOK, delivery: found[0].ID, event: found[0].Name, published: len(all)}
+}
+
+// addressed is an event for one owner.
+type addressed struct {
+	*providers.Normalized
+	to owner
+}
+
+// address adds an event for each of those whose it is, or once for nobody. At the
+// endpoint of a connection that is settled by the endpoint: neither the body nor a
+// header, which a signature may not cover, has a say.
+func (s *Service) address(all []addressed, rt *route, n *providers.Normalized) []addressed {
+	if !rt.isApp {
+		return append(all, addressed{n, owner{user: rt.endpoint.UserID, connection: rt.endpoint.ConnectionID}})
+	}
+	owners := s.index.owners(rt.pack.Name, n.Account)
+	if len(owners) == 0 {
+		return append(all, addressed{n, owner{}})
+	}
+	for _, o := range owners {
+		all = append(all, addressed{n, o})
+	}
+	return all
+}
+
+// storeAll returns once all are stored, or one is not.
+func (s *Service) storeAll(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, events []addressed) error {
+	until := answerBy(rt)
+	store := func(e addressed) error {
+		return s.store(ctx, until, order(rt, e.Normalized), eventMsg(rt, d, verdict, e))
+	}
+	if len(events) == 1 { // nearly always: nobody needs to wait for another
+		return store(events[0])
+	}
+	var all errgroup.Group
+	all.SetLimit(maxAtOnce)
+	for _, e := range events {
+		all.Go(func() error { return store(e) })
+	}
+	return all.Wait()
 }
 
 // order is the key of events that stay in order; empty: no order.
-func order(rt *route, n providers.Normalized) string {
+func order(rt *route, n *providers.Normalized) string {
 	if n.PartitionKey == "" {
 		return ""
 	}
@@ -63,7 +93,8 @@ func eventSource(provider, endpoint, connection string) string {
 	return "/plugfn/" + provider + "/" + endpoint + "/" + events.Token(connection)
 }
 
-func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n providers.Normalized, o owner) *nats.Msg {
+func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n addressed) *nats.Msg {
+	o := n.to
 	e := events.Event{
 		ID:              n.ID,
 		Source:          eventSource(rt.pack.Name, rt.source(), o.connection),
@@ -102,7 +133,7 @@ func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, ca
 	dead := e.Msg(events.DeadSubject("event", rt.endpoint.UserID, rt.pack.Name, "unparsed"))
 	dead.Header.Set(events.HeaderReason, cause.Error())
 	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(rt.pack.Name, rt.source(), id, rt.endpoint.ConnectionID))
-	if err := s.store(ctx, "", dead); err != nil {
+	if err := s.store(ctx, answerBy(rt), "", dead); err != nil {
 		rt.log(s.Log.Error()).Err(err).Msg("unreadable delivery not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
@@ -113,9 +144,12 @@ func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, ca
 // dedupeID is the Nats-Msg-Id of a delivery for one connection. Deduplication
 // is stream-wide, so the id holds everything that tells deliveries apart.
 func dedupeID(provider, endpoint, delivery, connection string) string {
-	h := sha256.New()
-	for _, part := range []string{provider, endpoint, delivery, connection} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
+	room := make([]byte, 0, 512)
+	for _, part := range [...]string{provider, endpoint, delivery, connection} {
+		room = strconv.AppendInt(room, int64(len(part)), 10)
+		room = append(room, ':')
+		room = append(room, part...)
 	}
-	return "i1:" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(room)
+	return string(base64.RawURLEncoding.AppendEncode(append(room[:0], "i1:"...), sum[:16]))
 }

@@ -165,10 +165,9 @@ func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) 
 	if !rt.isApp {
 		s.Endpoints.Seen(rt.endpoint)
 	}
-	// The bus has to answer before the sender gives up on us. That he hangs up
-	// is no reason to drop what is here in full: he may not send it again.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rt.pack.Webhooks.AckWithin*4/5)
-	defer cancel()
+	// That the sender hangs up is no reason to drop what is here in full: he may
+	// not send it again.
+	ctx = context.WithoutCancel(ctx)
 	reading, err := rt.pack.Webhooks.Read(d)
 	if errors.Is(err, providers.ErrContentType) {
 		return refuse(http.StatusUnsupportedMediaType, "content type")
@@ -177,6 +176,8 @@ func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) 
 		return s.keep(ctx, rt, d, err)
 	}
 	if reply, ok := reading.Handshake(c, verdict); ok {
+		ctx, cancel := context.WithDeadline(ctx, answerBy(rt))
+		defer cancel()
 		return s.shake(ctx, rt, reply)
 	}
 	found, err := reading.Events()
@@ -190,3 +191,6 @@ func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) 
 	}
 	return a
 }
+
+// answerBy is when the bus has to have answered: before the sender gives up on us.
+func answerBy(rt *route) time.Time { return time.Now().Add(rt.pack.Webhooks.AckWithin * 4 / 5) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/plugfn/plugfn/internal/endpoint"
@@ -23,7 +24,7 @@ type Secrets interface {
 // secretsOf returns what deliveries of a provider may be signed with, and
 // whether that is all.
 func (s *Service) secretsOf(provider string) ([]providers.Secret, bool) {
-	secrets := s.Providers.App(provider).WebhookSecrets
+	secrets := s.apps[provider].secrets
 	if s.Secrets == nil {
 		return secrets, true
 	}
@@ -36,13 +37,34 @@ func (s *Service) check(rt *route) (providers.Check, bool) {
 	secrets, all := s.secrets(rt)
 	c := providers.Check{
 		Secrets: secrets, Keys: s.Keys, Caller: s.Caller, URL: rt.endpoint.URL,
-		AllowNone: (rt.isApp || rt.found) && s.Providers.App(rt.pack.Name).AllowUnsigned,
+		AllowNone: (rt.isApp || rt.found) && s.apps[rt.pack.Name].allowUnsigned,
 		Pending:   rt.found && rt.endpoint.State == endpoint.Pending,
 	}
-	if rt.isApp && s.PublicURL != "" {
-		c.URL = strings.TrimRight(s.PublicURL, "/") + "/webhooks/" + rt.pack.Name
+	if rt.isApp {
+		c.URL = s.apps[rt.pack.Name].url
 	}
 	return c, all
+}
+
+// appSettings is what the operator has set for a provider's app. That does not
+// change, and is asked for every delivery.
+type appSettings struct {
+	secrets       []providers.Secret
+	allowUnsigned bool
+	url           string // of its endpoint; "": it is not known where providers reach this service
+}
+
+func (c *Config) appSettings() map[string]appSettings {
+	all := map[string]appSettings{}
+	for _, name := range c.Providers.Names() {
+		app := c.Providers.App(name)
+		set := appSettings{secrets: slices.Clip(app.WebhookSecrets), allowUnsigned: app.AllowUnsigned}
+		if c.PublicURL != "" {
+			set.url = strings.TrimRight(c.PublicURL, "/") + "/webhooks/" + name
+		}
+		all[name] = set
+	}
+	return all
 }
 
 // verify returns the refusal of a delivery that is not genuine. One that may be,

@@ -23,29 +23,30 @@ const (
 )
 
 // store returns once msg is stored: by the bus, or in the spool while that is
-// away. Messages of one key stay in order; an empty key stands for no order.
-func (s *Service) store(ctx context.Context, key string, msg *nats.Msg) error {
+// away; an error at the latest when the time is up. Messages of one key stay in
+// order; an empty key stands for no order.
+func (s *Service) store(ctx context.Context, until time.Time, key string, msg *nats.Msg) error {
 	if s.spool == nil {
-		return s.publishMsg(ctx, msg)
+		return s.publishBy(ctx, until, msg)
 	}
 	if !s.spool.Takes(key) {
-		err := s.publishInTime(ctx, msg)
+		now := time.Now()
+		err := s.publishBy(ctx, now.Add(time.Duration(busShare*float64(until.Sub(now)))), msg)
 		if err == nil || isRefused(err) {
 			return err
 		}
 		s.spool.Away()
 		s.refused.Warn().Err(err).Msg("bus does not store: the spool does")
 	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
 	return s.spool.Keep(ctx, key, msg)
 }
 
-// publishInTime leaves some of ctx's time.
-func (s *Service) publishInTime(ctx context.Context, msg *nats.Msg) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(busShare*float64(time.Until(deadline))))
-		defer cancel()
-	}
+// publishBy is publishMsg with a time by which it has to be done.
+func (s *Service) publishBy(ctx context.Context, until time.Time, msg *nats.Msg) error {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
 	return s.publishMsg(ctx, msg)
 }
 

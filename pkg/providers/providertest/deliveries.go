@@ -132,12 +132,11 @@ func normalized(e providers.EventExpect) providers.Normalized {
 		PartitionKey: e.PartitionKey,
 		Time:         e.Time,
 		ContentType:  e.ContentType,
-		Headers:      map[string]string{},
+		Headers:      e.Headers,
 	}
 	if e.Data != "" {
 		n.Data = []byte(e.Data)
 	}
-	maps.Copy(n.Headers, e.Headers)
 	return n
 }
 

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -38,6 +39,9 @@ type answer struct {
 }
 
 func read(reply *nats.Msg) (answer, error) {
+	if a, ok := readPlain(reply.Data); ok {
+		return a, nil
+	}
 	var a answer
 	if err := json.Unmarshal(reply.Data, &a); err != nil || a.Error == nil && a.Stream == "" {
 		return a, errors.New("the answer is no acknowledgement")
@@ -48,6 +52,29 @@ func read(reply *nats.Msg) (answer, error) {
 	return a, nil
 }
 
+// readPlain reads what nearly every answer is: {"stream":"NAME", "seq":1}. It is
+// done for every message.
+func readPlain(text []byte) (a answer, ok bool) {
+	rest, ok := bytes.CutPrefix(text, []byte(`{"stream":"`))
+	if !ok {
+		return a, false
+	}
+	_, rest, ok = bytes.Cut(rest, []byte(`", "seq":`))
+	if !ok {
+		return a, false
+	}
+	for i, c := range rest {
+		if c == '}' && i > 0 && i == len(rest)-1 {
+			return a, true
+		}
+		if c < '0' || c > '9' {
+			return a, false
+		}
+		a.Sequence = a.Sequence*10 + uint64(c-'0')
+	}
+	return a, false
+}
+
 // single stores one message.
 func (s *Store) single(ctx context.Context, msg *nats.Msg) (Ack, error) {
 	if s.Grouped {
@@ -55,8 +82,7 @@ func (s *Store) single(ctx context.Context, msg *nats.Msg) (Ack, error) {
 	}
 	for {
 		a, err := s.ask(ctx, msg)
-		var api *jetstream.APIError
-		if !errors.As(err, &api) || api.ErrorCode != errInProcess {
+		if !isInProcess(err) {
 			return Ack{Sequence: a.Sequence, Duplicate: a.Duplicate}, err
 		}
 		// The same id is being stored at this moment: look again whether it was.
@@ -66,6 +92,14 @@ func (s *Store) single(ctx context.Context, msg *nats.Msg) (Ack, error) {
 		case <-time.After(inProcessPause):
 		}
 	}
+}
+
+func isInProcess(err error) bool {
+	if err == nil {
+		return false
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == errInProcess
 }
 
 func (s *Store) ask(ctx context.Context, msg *nats.Msg) (answer, error) {
