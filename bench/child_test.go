@@ -76,7 +76,7 @@ func runChild(text string) error {
 			return err
 		}
 		server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-		go server.Serve(l)   //nolint:errcheck // ends with the process
+		go server.Serve(l) //nolint:errcheck // ends with the process
 		defer server.Close()
 		url = "http://" + l.Addr().String()
 	}
