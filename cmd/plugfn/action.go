@@ -21,7 +21,6 @@ const (
 	usualWait = time.Minute     // for a result, when no time-out is given
 	extraWait = 3 * time.Second // beyond a time-out, for the result that says so
 	storeWait = 5 * time.Second // for the bus to store a request
-	maxAhead  = 365 * 24 * time.Hour
 )
 
 func newActionCommand() *cobra.Command {
@@ -51,6 +50,7 @@ plugfn action run github.issues.create --user demo --params @issue.json --not-be
 	flags.StringVar(&options.id, "id", "", "idempotency key: the same one is executed once (made up if not given)")
 	flags.DurationVar(&options.timeout, "timeout", 0, "time for one attempt, such as 10s; the action's own if not given")
 	flags.StringVar(&options.notBefore, "not-before", "", "wait until then: a duration such as 10m, or a time such as 2026-01-02T15:04:05Z")
+	options.limits.addTo(flags)
 	flags.BoolVar(&options.wait, "wait", true, "wait for the result; --wait=false prints the id and ends")
 	flags.Lookup("timeout").DefValue = "" // none of ours
 	return withTarget(settings.Bus|settings.Packs, withOutput(cmd))
@@ -59,6 +59,7 @@ plugfn action run github.issues.create --user demo --params @issue.json --not-be
 type actionOptions struct {
 	user, params, connection, id, notBefore string
 
+	limits  requestLimits
 	pairs   []string
 	timeout time.Duration
 	wait    bool
@@ -96,7 +97,7 @@ func (o *actionOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	return showResult(p, result)
+	return showResult(cmd.Context(), conn, p, result)
 }
 
 // request makes the request that the command line means.
@@ -111,7 +112,7 @@ func (o *actionOptions) request(cmd *cobra.Command, t *target, name string) (*ev
 	if o.timeout < 0 {
 		return nil, usage("", "--timeout %s: must be above zero", o.timeout)
 	}
-	notBefore, err := parseNotBefore(o.notBefore, time.Now())
+	notBefore, err := aheadFlag("--not-before", o.notBefore, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -127,29 +128,11 @@ func (o *actionOptions) request(cmd *cobra.Command, t *target, name string) (*ev
 	if err != nil {
 		return nil, err
 	}
-	return &events.ActionRequest{
+	request := &events.ActionRequest{
 		ID: firstOf(o.id, id.New("req")), UserID: o.user, Provider: provider, Action: action, Params: params,
 		ConnectionID: o.connection, Timeout: o.timeout, NotBefore: notBefore,
-	}, nil
-}
-
-// parseNotBefore reads a duration from now or a time.
-func parseNotBefore(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
 	}
-	at, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		d, derr := time.ParseDuration(s)
-		if derr != nil || d < 0 {
-			return at, usage("", "--not-before %q: must be a duration such as 10m or a time such as 2026-01-02T15:04:05Z", s)
-		}
-		at = now.Add(d)
-	}
-	if at.After(now.Add(maxAhead)) {
-		return at, usage("", "--not-before %q: is more than a year ahead", s)
-	}
-	return at, nil
+	return request, o.limits.apply(request, time.Now())
 }
 
 // send stores a request on the bus.
@@ -173,6 +156,9 @@ func call(ctx context.Context, conn *nats.Conn, request *events.ActionRequest) (
 		patience = request.Timeout + extraWait
 	}
 	patience += max(0, time.Until(request.NotBefore))
+	if !request.Deadline.IsZero() {
+		patience = max(patience, time.Until(request.Deadline)+extraWait)
+	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	msg, err := conn.RequestMsgWithContext(waiting, request.Msg(events.CallSubject(request.UserID, request.Provider, request.Action)))

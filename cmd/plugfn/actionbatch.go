@@ -30,7 +30,8 @@ func newActionBatchCommand() *cobra.Command {
 			"as one line of JSON. A line is {\"user\": …, \"action\": \"github.issues.create\", \"params\": {…}}, with \"id\" and " +
 			"\"connection\" if need be. One that fails does not stop the others; at the end the exit code is 6 if one did.\n\n" +
 			"A line without an id gets one that follows from the whole file and its number: run again with the same file, what was done " +
-			"is not done twice, and gives its stored result. With --ledger what ended is noted in a file as well, and not even asked for.",
+			"is not done twice, and gives its stored result. With --ledger what ended is noted in a file as well, and not even asked for.\n\n" +
+			"Data of more than 900 KiB is not in the line: its dataref says where it is, and plugfn action result fetches it.",
 		Example: `plugfn action batch -f issues.jsonl > results.jsonl
 plugfn action batch -f issues.jsonl --ledger issues.done --concurrency 4`,
 		Args:              noArgs,

@@ -22,7 +22,7 @@ func newActionShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show <id>",
 		Short: "Show a request, how far it is, and how it ended",
-		Long: "Show gathers what the bus keeps of one request: when and for what it was asked, its attempts and what it waits for, its " +
+		Long: "Show gathers what the bus keeps of one request: when and for what it was asked, its last attempts and what it waits for, its " +
 			"result, and what a person found out about an unknown one. Parameters may hold secrets and are shown with --params only.",
 		Example: "plugfn action show req_01kav8z6c5fn1rx8ye0a0wq3jb --user u1",
 		Args:    exactly("id"),
@@ -32,7 +32,10 @@ func newActionShowCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return p.object(s, s.ID, s.fields())
+				if err := p.object(s, s.ID, s.fields()); err != nil || !p.forPeople() {
+					return err
+				}
+				return s.tellAttempts(p)
 			})
 		},
 	}
@@ -93,6 +96,9 @@ func lookUp(ctx context.Context, conn *nats.Conn, user, id string, params bool) 
 		return nil, err
 	}
 	if s.Result != nil {
+		if err := fetchData(ctx, conn, s.Result); err != nil && failureOf(err).exit != exitNotFound {
+			return nil, err
+		}
 		s.Provider, s.Action, s.Connection = s.Result.Provider, s.Result.Action, s.Result.ConnectionID
 	}
 	if s.Resolution, err = findResolution(ctx, js, user, id); err != nil {
@@ -162,7 +168,7 @@ func (s *shownAction) fields() []field {
 		if r.Error != nil {
 			fields = append(fields, field{"error", safe(r.Error.Error())})
 		}
-		fields = append(fields, field{"output", safe(string(r.Data))})
+		fields = append(fields, field{"output", outputOf(r)})
 	} else {
 		fields = append(fields, field{"status", stateOf(s.state())})
 		if p := s.Progress; p != nil {
@@ -176,6 +182,33 @@ func (s *shownAction) fields() []field {
 		fields = append(fields, field{"resolved", strings.TrimSpace(fmt.Sprintf("%s at %s %s", r.Outcome, localTime(r.ResolvedAt, time.RFC3339), safe(r.Note)))})
 	}
 	return fields
+}
+
+// tellAttempts shows the attempts that are remembered.
+func (s *shownAction) tellAttempts(p *printer) error {
+	var all []events.Attempt
+	switch {
+	case s.Result != nil:
+		all = s.Result.AttemptLog
+	case s.Progress != nil:
+		all = s.Progress.Log
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if err := p.line(""); err != nil {
+		return err
+	}
+	type row = events.Attempt
+	return table(p, all, []column[row]{
+		{title: "attempt", value: func(r row) string { return localTime(r.At, time.RFC3339) }},
+		{title: "status", value: func(r row) string { return above(r.Status) }},
+		{title: "class", value: func(r row) string { return safe(r.Class) }},
+		{title: "error", value: func(r row) string { return safe(string(r.Code)) }},
+		{title: "took", value: func(r row) string { return fmt.Sprintf("%d ms", r.MS) }},
+		{title: "waited", value: func(r row) string { return fmt.Sprintf("%d ms", r.WaitedMS) }},
+		{title: "provider request", value: func(r row) string { return clip(r.RequestID, 60) }},
+	})
 }
 
 // state is where a request is that has no result.

@@ -148,12 +148,12 @@ func TestParseNotBefore(t *testing.T) {
 		"10m":                  now.Add(10 * time.Minute),
 		"2026-02-01T00:00:00Z": time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
 	} {
-		if got, err := parseNotBefore(in, now); err != nil || !got.Equal(want) {
+		if got, err := aheadFlag("--not-before", in, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q: got %s, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{"soon", "-1m", "9000h", "2026-01-02", "2028-01-01T00:00:00Z"} {
-		if got, err := parseNotBefore(in, now); err == nil {
+		if got, err := aheadFlag("--not-before", in, now); err == nil {
 			t.Errorf("%q accepted as %s", in, got)
 		}
 	}

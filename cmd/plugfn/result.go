@@ -32,7 +32,7 @@ plugfn action result req_01kav8z6c5fn1rx8ye0a0wq3jb --user demo --wait 10m`,
 				if err != nil {
 					return err
 				}
-				return showResult(p, result)
+				return showResult(cmd.Context(), conn, p, result)
 			})
 		},
 	}
@@ -105,8 +105,28 @@ func findResult(ctx context.Context, conn *nats.Conn, user, id string) (*events.
 	return &result, nil
 }
 
-// showResult prints a result. One that did not succeed is an error as well.
-func showResult(p *printer, r *events.Result) error {
+// maxData bounds the data that is fetched beside a message, in bytes.
+const maxData = 128 << 20
+
+// fetchData fetches the data of a result that was too long for it.
+func fetchData(ctx context.Context, conn *nats.Conn, r *events.Result) error {
+	ctx, cancel := context.WithTimeout(ctx, usualWait)
+	defer cancel()
+	err := events.Payloads{Conn: conn}.ResolveResult(ctx, r, maxData)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, events.ErrPayloadGone):
+		return &failure{exit: exitNotFound, what: "the data of the result is not stored any more", cause: err}
+	default:
+		return &failure{exit: exitUnreachable, what: "the data of the result cannot be fetched", cause: err, fix: startFix}
+	}
+}
+
+// showResult prints a result with all its data. One that did not succeed is an
+// error as well.
+func showResult(ctx context.Context, conn *nats.Conn, p *printer, r *events.Result) error {
+	missing := fetchData(ctx, conn, r)
 	status := done(string(r.Outcome))
 	if r.Outcome != events.Succeeded {
 		status = broken(string(r.Outcome))
@@ -115,11 +135,13 @@ func showResult(p *printer, r *events.Result) error {
 		{"id", safe(r.ID)},
 		{"status", fmt.Sprintf("%s  %s", status, faint(strings.Join(aboutResult(r), ", ")))},
 		{"connection", safe(r.ConnectionID)},
-		{"output", safe(string(r.Data))},
+		{"output", outputOf(r)},
 	})
 	switch {
 	case err != nil:
 		return err
+	case missing != nil:
+		return missing
 	case r.Error != nil:
 		return adviseOn(r)
 	case r.Outcome != events.Succeeded:
@@ -127,6 +149,14 @@ func showResult(p *printer, r *events.Result) error {
 	default:
 		return nil
 	}
+}
+
+// outputOf is the data of a result, or where it is.
+func outputOf(r *events.Result) string {
+	if r.DataRef != nil {
+		return fmt.Sprintf("%d bytes at %s", r.DataRef.Size, safe(r.DataRef.Subject))
+	}
+	return safe(string(r.Data))
 }
 
 func aboutResult(r *events.Result) []string {

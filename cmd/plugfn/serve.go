@@ -100,7 +100,13 @@ func (p *process) assemble(ctx context.Context, roles []string) (h *house, err e
 	}
 	h.health = newHealth(append([]check{{"bus", p.busReadiness(roles)}}, checks...)...)
 	h.health.notes = p.notes(roles)
+	for _, s := range h.services {
+		if n, ok := s.(interface{ notes() []note }); ok {
+			h.health.notes = append(h.health.notes, n.notes()...)
+		}
+	}
 	h.health.mount(h.mux)
+	h.mux.Handle("GET /metrics", newScrape(p.bus.JetStream(), h.services, p.log))
 	return h, nil
 }
 

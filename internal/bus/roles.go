@@ -136,6 +136,7 @@ func (r Role) grants() *grants {
 			g.put(bucket)
 			g.watch(bucket)
 		}
+		g.follow(events.StreamResults, events.PrefixResult+">") // to count them
 		g.store(events.StreamAudit, events.PrefixAudit+">")
 		g.find(events.StreamAudit, events.PrefixAudit+">")
 		g.follow(events.StreamAudit, events.PrefixAudit+">")

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -15,16 +17,39 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	next   url.Values // what leads to the next page of a list; nil: it is the last
 }
 
 // answerOf is the response of a fixture, without the headers that net/http
 // makes from what is really sent, and without links to the provider itself.
 func answerOf(f providers.ActionAnswer) *answer {
 	a := &answer{status: f.Status, header: f.HTTP().Header, body: f.Raw()} //nolint:bodyclose // made of bytes
+	if u, err := url.Parse(providers.NextLink(a.header)); err == nil && u.RawQuery != "" {
+		a.next = u.Query()
+	}
 	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Date", "Link", "Trailer", "Transfer-Encoding"} {
 		a.header.Del(name)
 	}
 	return a
+}
+
+// linked is a with a link to the next page: here, and to the same list, for the
+// path of the fixture may be one that no action has. The page that the link leads
+// to is the last.
+func (a *answer) linked(r *http.Request) *answer {
+	query := r.URL.Query()
+	isLast := true
+	for name, values := range a.next {
+		isLast = isLast && slices.Equal(query[name], values)
+		query[name] = values
+	}
+	if isLast {
+		return a
+	}
+	u := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: query.Encode()}
+	header := a.header.Clone()
+	header.Set("Link", "<"+u.String()+`>; rel="next"`)
+	return &answer{status: a.status, header: header, body: a.body}
 }
 
 // say is a response in the sandbox's own words.

@@ -102,7 +102,7 @@ func repeat(a *answer, echoes []echo, values map[string]any) *answer {
 	if err != nil {
 		return a
 	}
-	return &answer{status: a.status, header: a.header, body: raw}
+	return &answer{status: a.status, header: a.header, body: raw, next: a.next}
 }
 
 func isLeaf(v any) bool {

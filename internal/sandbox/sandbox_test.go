@@ -344,3 +344,18 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("a broken fixture gave %v", err)
 	}
 }
+
+// A list leads to one further page, whatever path its fixture's link has.
+func TestListsHaveTwoPages(t *testing.T) {
+	s := newStage(t, catalogPacks(t))
+	path := "/github/repos/octocat/Hello-World/issues?state=all&labels=bug,hall&sort=updated&direction=asc&per_page=2&page=1"
+	first, _ := s.send(http.MethodGet, path, "", "Authorization", "Bearer sandbox")
+	next := providers.NextLink(first.Header)
+	if first.StatusCode != http.StatusOK || !strings.HasPrefix(next, s.url+"/github/repos/octocat/Hello-World/issues?") || !strings.Contains(next, "state=all") {
+		t.Fatalf("%d, next %q", first.StatusCode, next)
+	}
+	second, _ := s.send(http.MethodGet, strings.TrimPrefix(next, s.url), "", "Authorization", "Bearer sandbox")
+	if second.StatusCode != http.StatusOK || providers.NextLink(second.Header) != "" {
+		t.Errorf("%d, next %q", second.StatusCode, providers.NextLink(second.Header))
+	}
+}

@@ -67,7 +67,7 @@ func (sc *scene) play(path string, r *http.Request, body []byte) *answer {
 		return say(http.StatusNotImplemented, "the pack has no fixture of a success of "+sc.action.Name)
 	}
 	t := sc.nearest(values)
-	return repeat(t.answer, t.echoes, values)
+	return repeat(t.answer, t.echoes, values).linked(r)
 }
 
 // nearest is the take whose parameters are most like the caller's: first of all

@@ -27,9 +27,9 @@ const (
 
 // PayloadRef says where a payload is, and what it has to be.
 type PayloadRef struct {
-	Subject string // the pieces of the payload are at Subject.0, Subject.1, …
-	SHA256  string // in hex
-	Size    int64  // in bytes
+	Subject string `json:"subject"` // the pieces of the payload are at Subject.0, Subject.1, …
+	SHA256  string `json:"sha256"`  // in hex
+	Size    int64  `json:"size"`    // in bytes
 }
 
 // ErrPayloadGone says that a payload is not stored any more.
@@ -151,10 +151,15 @@ func (p Payloads) Offload(ctx context.Context, msg *nats.Msg) (*nats.Msg, error)
 	const added = 3
 	h := make(nats.Header, len(msg.Header)+added)
 	maps.Copy(h, msg.Header)
-	h[headerPrefix+attributeDataRef] = []string{ref.Subject}
-	h[headerPrefix+attributeDataHash] = []string{ref.SHA256}
-	h[headerPrefix+attributeDataSize] = []string{strconv.FormatInt(ref.Size, 10)}
+	ref.setHeader(h)
 	return &nats.Msg{Subject: msg.Subject, Header: h}, nil
+}
+
+// setHeader says in h that the data of the message is at r.
+func (r PayloadRef) setHeader(h nats.Header) {
+	h[headerPrefix+attributeDataRef] = []string{r.Subject}
+	h[headerPrefix+attributeDataHash] = []string{r.SHA256}
+	h[headerPrefix+attributeDataSize] = []string{strconv.FormatInt(r.Size, 10)}
 }
 
 // userToken is the token of the user in a subject of the contract.
@@ -182,6 +187,24 @@ func (p Payloads) Resolve(ctx context.Context, e *Event, limit int64) error {
 		return fmt.Errorf("event %s: %w", e.ID, err)
 	}
 	e.Data, e.DataRef = data, PayloadRef{}
+	return nil
+}
+
+// ResolveResult fetches the data of a result whose data is a payload of at most
+// limit bytes. It does nothing where the result has its data, or none. On an
+// error the result is what it was.
+func (p Payloads) ResolveResult(ctx context.Context, r *Result, limit int64) error {
+	if r.DataRef == nil {
+		return nil
+	}
+	data, err := p.Get(ctx, *r.DataRef, limit)
+	if err != nil {
+		return fmt.Errorf("data of result %s: %w", r.ID, err)
+	}
+	if !json.Valid(data) {
+		return fmt.Errorf("data of result %s: is not JSON", r.ID)
+	}
+	r.Data, r.DataRef = data, nil
 	return nil
 }
 

@@ -49,6 +49,9 @@ const (
 	// counted without their bodies.
 	HeaderDuration = "Plugfn-Duration-Ms"
 
+	// HeaderWaited is, on a result, its waited_ms; absent for 0.
+	HeaderWaited = "Plugfn-Waited-Ms"
+
 	// HeaderRetryOf names, on a request, the one whose dead letter it repeats.
 	HeaderRetryOf = "Plugfn-Retry-Of"
 )

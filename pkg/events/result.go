@@ -30,15 +30,33 @@ type Result struct {
 	ConnectionID string          `json:"connection_id,omitempty"`
 	Outcome      Outcome         `json:"outcome"`
 	Data         json.RawMessage `json:"data,omitempty"`
+	DataRef      *PayloadRef     `json:"dataref,omitempty"` // where the data is, when it is longer than MaxInline; Data is absent then, see [Payloads.ResolveResult]
 	Error        *Error          `json:"error,omitempty"`
-	Attempts     int             `json:"attempts"`        // attempts that were sent to the provider
-	Cached       bool            `json:"cached"`          // the data was kept from an earlier request
-	Pages        int             `json:"pages,omitempty"` // of a list, that the data holds or that were sent by themselves; 0: it has none
-	More         bool            `json:"more,omitempty"`  // there are further pages
-	Next         json.RawMessage `json:"next,omitempty"`  // the parameters to change for the page after those, an object; absent where none can say it
+	Attempts     int             `json:"attempts"`              // attempts that were sent to the provider
+	Cached       bool            `json:"cached"`                // the data was kept from an earlier request
+	Pages        int             `json:"pages,omitempty"`       // of a list, that the data holds or that were sent by themselves; 0: it has none
+	More         bool            `json:"more,omitempty"`        // there are further pages
+	Next         json.RawMessage `json:"next,omitempty"`        // the parameters to change for the page after those, an object; absent where none can say it
+	AttemptLog   []Attempt       `json:"attempt_log,omitempty"` // the last MaxAttemptLog of the attempts, in their order
+	WaitedMS     int64           `json:"waited_ms,omitempty"`   // that limits have held the request back
 	StartedAt    time.Time       `json:"started_at"`
 	FinishedAt   time.Time       `json:"finished_at"`
 	DurationMS   int64           `json:"duration_ms"`
+}
+
+// MaxAttemptLog is how many attempts a result tells about.
+const MaxAttemptLog = 20
+
+// Attempt is one try of a request, as it is remembered: nothing of what was sent
+// or answered.
+type Attempt struct {
+	At        time.Time `json:"at"`                   // when it began
+	Status    int       `json:"status,omitempty"`     // the provider's HTTP status; 0 when it did not answer
+	Class     string    `json:"class"`                // done, refused, nothing, throttled, reauth or uncertain
+	Code      Code      `json:"code,omitempty"`       // of its error; "": it succeeded
+	MS        int64     `json:"ms"`                   // how long it took
+	WaitedMS  int64     `json:"waited_ms,omitempty"`  // that limits have held it back before it
+	RequestID string    `json:"request_id,omitempty"` // the provider's id of the request, at most 100 bytes
 }
 
 // Error says why a request did not succeed. It is an error value as well, so
@@ -88,6 +106,9 @@ func (r *Result) Msg() (*nats.Msg, error) {
 	e.setHeader(msg.Header)
 	msg.Header.Set(HeaderAttempts, strconv.Itoa(r.Attempts))
 	msg.Header.Set(HeaderDuration, strconv.FormatInt(r.DurationMS, 10))
+	if r.WaitedMS > 0 {
+		msg.Header.Set(HeaderWaited, strconv.FormatInt(r.WaitedMS, 10))
+	}
 	if r.Error != nil {
 		msg.Header.Set(HeaderErrorCode, string(r.Error.Code))
 	}
@@ -101,6 +122,14 @@ func PageMsg(inbox, id string, page int, data json.RawMessage) *nats.Msg {
 	msg.Data = data
 	msg.Header.Set(HeaderID, id)
 	msg.Header.Set(HeaderPage, strconv.Itoa(page))
+	return msg
+}
+
+// PageRefMsg is PageMsg for a page that is too long for a message: it has no
+// body, and says in ce-dataref, ce-datasha256 and ce-datasize where the data is.
+func PageRefMsg(inbox, id string, page int, ref PayloadRef) *nats.Msg {
+	msg := PageMsg(inbox, id, page, nil)
+	ref.setHeader(msg.Header)
 	return msg
 }
 

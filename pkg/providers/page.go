@@ -212,6 +212,10 @@ func withParams(params, change map[string]any, link *url.URL) *Next {
 	return n
 }
 
+// NextLink is where the Link headers (RFC 8288) of a list say that its next page
+// is; "" where they do not.
+func NextLink(header http.Header) string { return linkTo(header.Values("Link"), "next") }
+
 // linkTo finds the target of a relation in Link headers (RFC 8288).
 func linkTo(headers []string, relation string) string {
 	for _, header := range headers {

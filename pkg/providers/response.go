@@ -58,6 +58,13 @@ func (a *Action) MaxResponse() int64 {
 	return int64(cmp.Or(a.pack.HTTP.MaxResponse, defaultMaxResponse))
 }
 
+// RequestID is the provider's id of the request that a response with these
+// headers answers; "" where the pack does not say where it is.
+func (a *Action) RequestID(header http.Header) string {
+	text, _ := a.pack.HTTP.RequestID.fromResponse(header, nil)
+	return clean(text)
+}
+
 // Failure is an answer that refuses, with what the provider advises.
 type Failure struct {
 	Err *events.Error

@@ -63,7 +63,8 @@ type Service struct {
 	flows     *flows
 	endpoints *endpoints
 	audit     *audit
-	serving   atomic.Bool // requests for credentials are taken
+	counts    chan struct{} // holds one for each count of results under way
+	serving   atomic.Bool   // requests for credentials are taken
 }
 
 // New checks cfg, finds the buckets and returns a Service that does nothing
@@ -102,6 +103,7 @@ func New(cfg Config) (*Service, error) {
 		refresher: newRefresher(st, oauthAuthority{cfg.OAuth}, id.New("auth"), times, &spill{dir: cfg.SpillDir}),
 		flows:     connecting,
 		audit:     st.audit,
+		counts:    make(chan struct{}, maxCounts),
 	}
 	connecting.create = s.create
 	kept, err := openBucket(ctx, cfg.JetStream, bus.BucketEndpoints)

@@ -31,6 +31,7 @@ func (s *Service) Mount(mux *http.ServeMux) {
 	s.flows.mount(mux)
 	mux.Handle(pathKeys, guarded)
 	mux.Handle(pathKeys+"/", guarded)
+	mux.Handle(pathMetrics, guarded)
 	mux.Handle(pathOpenAPI, guarded)
 }
 
@@ -42,6 +43,7 @@ func (s *Service) routes() *http.ServeMux {
 	s.registerApps(api)
 	s.registerEndpoints(api)
 	s.registerKeys(api)
+	s.registerMetrics(api)
 	mux.HandleFunc("GET "+pathOpenAPI, serveOpenAPI(api.OpenAPI()))
 	return mux
 }

@@ -69,24 +69,24 @@ func (a *attempt) run(ctx context.Context) finding {
 		}
 		f := a.finding(r.data, a.failure(ctx, err), err)
 		f.reading = r
-		return a.report(r.status, started, f)
+		return a.report(answered{r.status, r.requestID}, started, f)
 	}
 	defer a.outdate(ctx)
 	request, err := a.plan.action.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.task.Params, a.credential, keyOf(a.task))
 	if err != nil {
 		a.slot.cancel(ctx)
-		return a.report(0, started, a.finding(nil, asError(err, events.CodeInternal), nil))
+		return a.report(answered{}, started, a.finding(nil, asError(err, events.CodeInternal), nil))
 	}
 	response, err := a.do(a.task.Provider, request)
 	if err != nil {
 		a.unanswered(ctx, a.slot)
-		return a.report(0, started, a.finding(nil, a.interrupted(ctx, err), err))
+		return a.report(answered{}, started, a.finding(nil, a.interrupted(ctx, err), err))
 	}
 	defer response.Body.Close()
 	heard := a.slot.listen(response)
 	data, err := a.plan.action.Read(response)
 	a.slot.done(ctx, response, heard(), err)
-	return a.report(response.StatusCode, started, a.finding(data, a.failure(ctx, err), err))
+	return a.report(answered{response.StatusCode, a.plan.action.RequestID(response.Header)}, started, a.finding(data, a.failure(ctx, err), err))
 }
 
 // unanswered settles the slot of a call without a response.
@@ -175,36 +175,6 @@ func (a *attempt) finding(data json.RawMessage, failure *events.Error, cause err
 		f.class = classRefused // nobody can connect again
 	}
 	f.interrupted = failure != nil && failure.Code == events.CodeCanceled
-	if f.class == classDone && len(data) > maxInline {
-		f.oversize(a.plan.action.Effect)
-	}
-	return f
-}
-
-// maxInline is how many bytes of data a result may carry: the bus takes
-// messages of 1 MiB.
-const maxInline = 900 << 10
-
-// oversize decides about data that does not fit into a result: a read fails, a
-// write has been carried out and says so without its data.
-func (f *finding) oversize(effect providers.Effect) {
-	n := len(f.data)
-	f.data = nil
-	if effect == providers.EffectRead {
-		f.class = classRefused
-		f.failure = events.Errorf(events.CodeProviderRejected, "the answer has %d bytes, more than the %d that a result can carry: ask for less", n, maxInline)
-	}
-}
-
-// report writes the attempt's one log line.
-func (a *attempt) report(status int, started time.Time, f finding) finding {
-	line := a.Log.Info()
-	if f.failure != nil {
-		line = a.Log.Warn().Str("code", string(f.failure.Code)).Str("provider_request", f.failure.RequestID)
-	}
-	line.Str("request", a.task.ID).Str("user", a.task.UserID).Str("provider", a.task.Provider).Str("action", a.task.Action).
-		Str("connection", a.task.ConnectionID).Int("status", status).Str("class", string(f.class)).
-		Int64("ms", a.Now().Sub(started).Milliseconds()).Msg("action attempted")
 	return f
 }
 

@@ -62,6 +62,7 @@ func (a *attempt) read(ctx context.Context) (reading, error) {
 			break
 		}
 		if old != nil && q.isGood(old, stamps, a.Now()) {
+			a.meter.read(a.task.Provider, true)
 			return old.reading(), nil
 		}
 		finish, again := a.flights.Join(ctx, q.key)
@@ -132,6 +133,7 @@ func (a *attempt) askAndKeep(ctx context.Context, q question, old *kept, stamps 
 		etag = old.ETag
 	}
 	asked := a.Now()
+	a.meter.read(a.task.Provider, false)
 	r, err := a.ask(ctx, etag)
 	if err != nil {
 		return r, err

@@ -34,6 +34,7 @@ func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error 
 	if err != nil {
 		return err
 	}
+	w.meter.concluded(w.Providers, r)
 	if err := w.at(pointConcluded, t); err != nil {
 		return err
 	}

@@ -64,11 +64,12 @@ type Service struct {
 	requests atomic.Pointer[bus.Worker]          // nil before Run
 	reached  func(p point, request string) error // of tests; nil otherwise
 	luck     func() float64                      // in [0,1)
+	storing  time.Duration                       // of data beside a result
 	answers  answers.Store
 	flights  answers.Flights
 	crowd    crowd
-
-	retries float64 // in a second, see budget
+	health   *health
+	meter    *meter
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -104,7 +105,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 30 * time.Second
 	}
-	return &Service{Config: cfg, luck: rand.Float64, retries: budgetSecond, answers: answers.NewMemory(cacheBytes, cfg.Now)}, nil
+	return &Service{
+		Config: cfg, luck: rand.Float64, storing: storing, answers: answers.NewMemory(cacheBytes, cfg.Now), health: newHealth(budgetSecond), meter: newMeter(),
+	}, nil
 }
 
 // Run executes requests until ctx ends and the work in hand is done. It returns
@@ -153,7 +156,7 @@ func (s *Service) Run(ctx context.Context) error {
 // worker opens what a Service works with; work ends when the work in hand must
 // stop.
 func (s *Service) worker(ctx, work context.Context) (*worker, error) {
-	w := &worker{Service: s, work: work, health: newHealth(s.retries)}
+	w := &worker{Service: s, work: work}
 	kv, err := s.JetStream.KeyValue(ctx, bus.BucketJournal)
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)

@@ -125,6 +125,7 @@ type story struct {
 	provider *provider
 	cfg      Config
 	reached  func(point, string) error // of the next executor
+	tune     func(*Service)              // the next executor; nil: it stays as it is
 	stop     func()
 }
 
@@ -171,6 +172,9 @@ func (s *story) start() {
 		s.Fatal(err)
 	}
 	service.reached = s.reached
+	if s.tune != nil {
+		s.tune(service)
+	}
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()

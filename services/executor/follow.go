@@ -18,13 +18,14 @@ func (w *worker) follow(ctx context.Context, t *task, p plan, e *entry, f findin
 	}
 	switch v.do {
 	case doSucceed:
-		r := t.succeeded(w.Now(), e, f.data)
-		f.reading.note(r)
-		return w.conclude(ctx, t, r)
+		return w.succeed(ctx, t, p, e, &f)
 	case doRetry:
 		return w.wait(ctx, t, e, waitRetry, v.at)
 	case doPutOff:
 		e.Deferrals++
+		if f.class == classThrottled {
+			e.hold(v.at.Sub(w.Now()))
+		}
 		return w.wait(ctx, t, e, waitSlot, v.at)
 	case doLook:
 		e.Looks = 1

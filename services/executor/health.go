@@ -82,6 +82,25 @@ func (h *health) resting(provider, base string) time.Duration {
 	return p.breaker.RemainingDelay()
 }
 
+// circuits is the state of each provider's breaker, the worst of its addresses:
+// 0 closed, 1 half open, 2 open.
+func (h *health) circuits() map[string]float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]float64{}
+	for key, p := range h.of {
+		state := 0.0
+		switch {
+		case p.breaker.IsOpen():
+			state = 2
+		case p.breaker.IsHalfOpen():
+			state = 1
+		}
+		all[key.provider] = max(all[key.provider], state)
+	}
+	return all
+}
+
 // note tells what an admitted attempt came to.
 func (h *health) note(provider, base string, well bool) {
 	p := h.pulse(provider, base)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,6 +44,10 @@ type entry struct {
 	Version     int       `json:"version,omitempty"`    // of its credential, the last that was refused
 	Canceled    bool      `json:"canceled,omitempty"`
 
+	Log    []events.Attempt `json:"log,omitempty"`    // the last attempts
+	Held   int64            `json:"held,omitempty"`   // milliseconds by which limits hold up the next attempt
+	Waited int64            `json:"waited,omitempty"` // and have held up those of before
+
 	Permit *limiter.Permit `json:"permit,omitempty"` // of a slot that is the request's own, at Until; nil: none
 
 	Last *events.Error `json:"last,omitempty"` // what the last attempt came to
@@ -64,6 +69,24 @@ const (
 // attempted reports whether an attempt is under way, or was when its executor
 // went away.
 func (e *entry) attempted() bool { return !e.SentAt.IsZero() }
+
+// hold notes that limits hold up the next attempt.
+func (e *entry) hold(d time.Duration) { e.Held += max(0, d.Milliseconds()) }
+
+// note adds an attempt to the log.
+func (e *entry) note(a events.Attempt) {
+	a.WaitedMS = e.Held
+	e.Waited, e.Held = e.Waited+e.Held, 0
+	if len(e.Log) >= events.MaxAttemptLog {
+		e.Log = slices.Delete(e.Log, 0, len(e.Log)-events.MaxAttemptLog+1)
+	}
+	e.Log = append(e.Log, a)
+}
+
+// tell puts what is known of the attempts into a result.
+func (e *entry) tell(r *events.Result) {
+	r.Attempts, r.AttemptLog, r.WaitedMS = e.Sent, e.Log, e.Waited+e.Held
+}
 
 // errTaken says that another executor advanced the entry first.
 var errTaken = errors.New("journal entry was advanced by another executor")

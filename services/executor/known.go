@@ -62,7 +62,8 @@ func (w *worker) leave(t *task) error {
 }
 
 // orphaned is what an attempt came to whose executor went away.
-func orphaned(t *task) finding {
+func orphaned(t *task, e *entry) finding {
+	e.note(events.Attempt{At: e.SentAt, Class: string(classUncertain), Code: events.CodeOutcomeUnknown})
 	return finding{
 		class:   classUncertain,
 		failure: events.Errorf(events.CodeOutcomeUnknown, "the executor stopped after it had begun to send the request and before it had the answer of %s", t.Provider),

@@ -40,7 +40,7 @@ func (w *worker) look(ctx context.Context, t *task, p plan, c providers.Credenti
 	}
 	log.Bool("found", found.Data != nil).Bool("complete", found.Complete).Msg("looked for what was sent")
 	if found.Data != nil {
-		return w.conclude(ctx, t, t.succeeded(w.Now(), e, found.Data))
+		return w.succeed(ctx, t, p, e, &finding{data: found.Data})
 	}
 	if pause, more := look.After(e.Looks + 1); more {
 		e.Looks++

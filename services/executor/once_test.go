@@ -316,9 +316,10 @@ func TestFailuresOfTheCall(t *testing.T) {
 		{name: "write gets 401", serve: status(401), write: true, reply: "_INBOX.a", outcome: events.Failed, code: events.CodeNeedsReauth, sent: 1},
 		{name: "write gets 429", serve: status(429), write: true, outcome: events.Failed, code: events.CodeRateLimited, sent: 1},
 		{name: "write is not sent", tripper: refused, write: true, outcome: events.Failed, code: events.CodeProviderUnavailable},
-		{name: "read of too much", serve: huge, outcome: events.Failed, code: events.CodeProviderRejected, sent: 1},
+		{name: "read over the cap", serve: endless, outcome: events.Failed, code: events.CodeProviderRejected, sent: 1},
+		{name: "read of more than a message", serve: huge, outcome: events.Succeeded, sent: 1},
 		{name: "write whose answer is over the cap", serve: endless, write: true, outcome: events.Unknown, code: events.CodeOutcomeUnknown, sent: 1},
-		{name: "write that answers too much", serve: huge, write: true, outcome: events.Succeeded, sent: 1},
+		{name: "write that answers more than a message", serve: huge, write: true, outcome: events.Succeeded, sent: 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

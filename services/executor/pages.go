@@ -19,6 +19,7 @@ type reading struct {
 	next   json.RawMessage // the parameters to change for the page after these; nil: nobody can say
 	cached bool            // it was kept, though the provider may have been asked whether it still holds
 
+	requestID string // of the last answer
 	etag      string // of a single answer
 	unchanged bool   // the provider says that what the caller has still holds; there is no data
 }
@@ -107,7 +108,7 @@ func (w *walk) page(ctx context.Context, req *http.Request, params json.RawMessa
 		return nil, err
 	}
 	defer resp.Body.Close()
-	w.status = resp.StatusCode
+	w.status, w.requestID = resp.StatusCode, w.plan.action.RequestID(resp.Header)
 	if w.status == http.StatusNotModified && req.Header.Get("If-None-Match") != "" {
 		w.unchanged = true
 		if w.plan.pack.HTTP.ETags {
@@ -124,7 +125,7 @@ func (w *walk) page(ctx context.Context, req *http.Request, params json.RawMessa
 		return nil, err
 	}
 	if w.task.StreamPages {
-		if err := w.send(page.Data); err != nil {
+		if err := w.send(ctx, page.Data); err != nil {
 			return nil, err
 		}
 		page.Data = nil
@@ -143,11 +144,17 @@ func (w *walk) page(ctx context.Context, req *http.Request, params json.RawMessa
 }
 
 // send gives a page to whoever waits for it.
-func (w *walk) send(data json.RawMessage) error {
-	if len(data) > maxInline {
-		return events.Errorf(events.CodeProviderRejected, "page %d has %d bytes, more than the %d that a message can carry: ask for smaller ones", len(w.taken)+1, len(data), maxInline)
+func (w *walk) send(ctx context.Context, data json.RawMessage) error {
+	page := len(w.taken) + 1
+	if len(data) <= maxInline {
+		return w.Conn.PublishMsg(events.PageMsg(w.task.Reply, w.task.ID, page, data))
 	}
-	return w.Conn.PublishMsg(events.PageMsg(w.task.Reply, w.task.ID, len(w.taken)+1, data))
+	ref, err := w.stow(ctx, w.task, data)
+	if err != nil {
+		w.Log.Warn().Err(err).Str("request", w.task.ID).Int("bytes", len(data)).Msg("page not stored")
+		return events.Errorf(events.CodeInternal, "page %d has %d bytes, and the bus did not store them", page, len(data))
+	}
+	return w.Conn.PublishMsg(events.PageRefMsg(w.task.Reply, w.task.ID, page, ref))
 }
 
 // join makes one answer of the pages in hand. One whose pages were sent by

@@ -14,16 +14,18 @@ import (
 // Progress is how far a request is that was claimed or has waited. A read that
 // was carried out at once has none.
 type Progress struct {
-	Attempts  int           `json:"attempts"`           // so far, with the one under way
-	Sent      int           `json:"sent"`               // those that may have reached the provider
-	Deferrals int           `json:"deferrals"`          // how often it was put off without an attempt that counts
-	Looks     int           `json:"looks,omitempty"`    // for what the last attempt came to
-	InFlight  bool          `json:"in_flight"`          // an attempt is under way, or was when its executor went away
-	Waits     string        `json:"waits,omitempty"`    // for what: time, retry, slot, look or reauth
-	Until     time.Time     `json:"until,omitzero"`     // then it goes on
-	Doubt     bool          `json:"doubt,omitempty"`    // an attempt may have been carried out
-	Canceled  bool          `json:"canceled,omitempty"` // it is taken back when its turn comes
-	Last      *events.Error `json:"last,omitempty"`     // what the last attempt came to
+	Attempts  int              `json:"attempts"`              // so far, with the one under way
+	Sent      int              `json:"sent"`                  // those that may have reached the provider
+	Deferrals int              `json:"deferrals"`             // how often it was put off without an attempt that counts
+	Looks     int              `json:"looks,omitempty"`       // for what the last attempt came to
+	InFlight  bool             `json:"in_flight"`             // an attempt is under way, or was when its executor went away
+	Waits     string           `json:"waits,omitempty"`       // for what: time, retry, slot, look or reauth
+	Until     time.Time        `json:"until,omitzero"`        // then it goes on
+	Doubt     bool             `json:"doubt,omitempty"`       // an attempt may have been carried out
+	Canceled  bool             `json:"canceled,omitempty"`    // it is taken back when its turn comes
+	Log       []events.Attempt `json:"attempt_log,omitempty"` // the last attempts that came to an end
+	Waited    int64            `json:"waited_ms,omitempty"`   // that limits have held it back
+	Last      *events.Error    `json:"last,omitempty"`        // what the last attempt came to
 }
 
 // ProgressOf reads how far a user's request is from the journal. It is nil
@@ -40,5 +42,6 @@ func ProgressOf(ctx context.Context, js jetstream.JetStream, user, id string) (*
 	return &Progress{
 		Attempts: e.Attempts, Sent: e.Sent, Deferrals: e.Deferrals, Looks: e.Looks, InFlight: e.attempted(),
 		Waits: string(e.Wait), Until: e.Until, Doubt: e.Doubt, Canceled: e.Canceled, Last: e.Last,
+		Log: e.Log, Waited: e.Waited + e.Held,
 	}, nil
 }

@@ -97,6 +97,7 @@ func (w *worker) slot(ctx context.Context, on asker) (*slot, error) {
 	if joined, err := limiter.Join(own, d.Permit); err == nil {
 		s.permits = []limiter.Permit{joined}
 	}
+	on.entry.hold(d.Delay)
 	if err := rest(ctx, d.Delay); err != nil {
 		s.cancel(ctx)
 		return nil, err
@@ -151,6 +152,7 @@ func (w *worker) reserve(ctx context.Context, on asker, b limiter.Bounds) (limit
 		e.Permit = &d.Permit
 		return limiter.Permit{}, &pause{by: d.By, until: now.Add(d.Delay)}
 	}
+	on.entry.hold(d.Delay)
 	if err := rest(ctx, d.Delay); err != nil {
 		w.giveBack(ctx, d.Permit)
 		return limiter.Permit{}, err
@@ -265,9 +267,11 @@ func (e *earshot) Write(p []byte) (int, error) {
 // attempt, and counts as none. What would be granted too late ends t now.
 func (w *worker) putOff(ctx context.Context, t *task, e *entry, p *pause) error {
 	if !p.over && !p.until.After(t.limit(e)) {
+		e.hold(p.until.Sub(w.Now()))
 		return w.wait(ctx, t, e, waitSlot, p.until)
 	}
 	w.dropPermit(ctx, e)
+	w.meter.rejected(t.Provider)
 	failure := events.Errorf(events.CodeRateLimited, "the limit %q of %s has nothing free before %s, and the request ends at %s", p.by, t.Provider,
 		p.until.UTC().Format(time.RFC3339), t.limit(e).UTC().Format(time.RFC3339))
 	e.Last = failure

@@ -145,7 +145,7 @@ func (s *storm) begin() (die func()) {
 		s.Fatal(err)
 	}
 	service.reached = s.step
-	service.retries = 1e9 // a storm needs more than there are otherwise
+	service.health.retries = 1e9 // a storm needs more than there are otherwise
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan struct{})
 	go func() {

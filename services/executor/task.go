@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"encoding/json"
 	"strconv"
 	"time"
 
@@ -82,18 +81,14 @@ func (t *task) failed(now time.Time, err *events.Error) *events.Result {
 // over is the result of a request that may have been tried, and failed.
 func (t *task) over(now time.Time, e *entry, err *events.Error) *events.Result {
 	r := t.failed(now, err)
-	r.Attempts = e.Sent
+	e.tell(r)
 	return r
 }
 
-// succeeded is the result of a request that was carried out. Data that does not
-// fit is left out.
-func (t *task) succeeded(now time.Time, e *entry, data json.RawMessage) *events.Result {
+// succeeded is the result of a request that was carried out, without its data.
+func (t *task) succeeded(now time.Time, e *entry) *events.Result {
 	r := t.result(now, events.Succeeded)
-	r.Attempts = e.Sent
-	if len(data) <= maxInline {
-		r.Data = data
-	}
+	e.tell(r)
 	return r
 }
 

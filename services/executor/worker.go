@@ -19,8 +19,7 @@ type worker struct {
 	journal journal
 	results results
 	waiting jetstream.KeyValue // who waits for which connection
-	health  *health
-	work    context.Context // ends when the work in hand must stop
+	work    context.Context    // ends when the work in hand must stop
 }
 
 // errLater has a request delivered again after a while: its first delivery is
@@ -87,7 +86,7 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 		return w.conclude(ctx, t, t.over(w.Now(), e, failure))
 	case e.attempted():
 		e.Sent++
-		return w.follow(ctx, t, p, e, orphaned(t))
+		return w.follow(ctx, t, p, e, orphaned(t, e))
 	}
 	if held, err := w.held(ctx, t, e); held || err != nil {
 		return err

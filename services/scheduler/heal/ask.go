@@ -16,6 +16,9 @@ import (
 // its turn.
 const askPatience = time.Minute
 
+// maxAnswer is how many bytes of data a result may have.
+const maxAnswer = 64 << 20
+
 // ask publishes a request and waits for its result. A request whose id has a
 // result already is not published. A result that is not a success is an error.
 func ask(ctx context.Context, js jetstream.JetStream, r events.ActionRequest) (events.Result, error) {
@@ -44,7 +47,7 @@ func ask(ctx context.Context, js jetstream.JetStream, r events.ActionRequest) (e
 	case result.Outcome != events.Succeeded:
 		return result, fmt.Errorf("%s ended as %s", r.Action, result.Outcome)
 	}
-	return result, nil
+	return result, events.Payloads{Conn: js.Conn()}.ResolveResult(ctx, &result, maxAnswer)
 }
 
 // resultOf reads a result that is there already.
