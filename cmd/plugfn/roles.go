@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
@@ -115,17 +116,21 @@ func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 		credentials: credentials, overrides: limiter.NewOverrides(kv, log), presence: limiter.NewPresence(b.Conn()),
 		conn: b.Conn(), log: log,
 	}
+	var answers redis.UniversalClient
 	cfg := limiter.Config{Replicas: e.presence.Replicas, Log: log}
 	if address := string(p.settings.RedisURL.Reveal()); address != "" {
 		if cfg.Redis, err = limiter.NewRedisClient(address); err != nil {
 			return nil, fmt.Errorf("PLUGFN_REDIS_URL: %w", err)
 		}
-		e.redis = cfg.Redis
+		if answers, err = limiter.NewRedisClient(address); err != nil { // apart, so that long values do not hold up limits
+			return nil, fmt.Errorf("PLUGFN_REDIS_URL: %w", err)
+		}
+		e.redis = []io.Closer{cfg.Redis, answers}
 	}
 	e.limits = limiter.New(cfg)
 	e.Service, err = executor.New(executor.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Limiter: e.limits, Overrides: e.overrides,
-		Credentials: credentials, Parking: b, Log: log, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.settings.ExecutorMaxInFlight}),
+		Credentials: credentials, Parking: b, Log: log, Redis: answers, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.settings.ExecutorMaxInFlight}),
 		MaxInFlight: p.settings.ExecutorMaxInFlight, DrainTimeout: p.settings.DrainTimeout,
 	})
 	return e, err
@@ -139,7 +144,7 @@ type executing struct {
 	limits      *limiter.Limiter
 	overrides   *limiter.Overrides
 	presence    *limiter.Presence
-	redis       io.Closer // nil: there is none
+	redis       []io.Closer // empty: there is none
 	conn        *nats.Conn
 	log         zerolog.Logger
 }
@@ -149,8 +154,8 @@ func (e *executing) Run(ctx context.Context) error {
 	err := runGroup(ctx, e.Service.Run, e.credentials.Run, e.overrides.Run, e.presence.Run, func(ctx context.Context) error {
 		return e.limits.Serve(ctx, e.conn, e.log)
 	})
-	if e.redis != nil {
-		err = errors.Join(err, e.redis.Close())
+	for _, client := range e.redis {
+		err = errors.Join(err, client.Close())
 	}
 	return err
 }

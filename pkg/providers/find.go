@@ -117,11 +117,13 @@ func (a *Action) findFor(c candidate) (*Find, bool) {
 	return nil, false
 }
 
-// Look is the search for a write that may have been carried out.
+// Look is the search for a write that may have been carried out. It is for one
+// goroutine: it knows which page it has asked for last.
 type Look struct {
 	find   *Find
 	params map[string]any
 	on     candidate
+	asked  json.RawMessage // the parameters of the last request
 }
 
 // Look returns the search for a request of an action with effect reconcile,
@@ -162,15 +164,24 @@ func (l *Look) NewRequest(ctx context.Context, base string, cred Credential) (*h
 	if err := l.find.action.Validate(raw); err != nil {
 		return nil, errors.New("the parameters of the search break the schema of its action")
 	}
+	l.asked = raw
 	return l.find.action.NewRequest(ctx, base, raw, cred)
+}
+
+// NewNextRequest makes the request for the page that [Found.Next] leads to, as
+// [Action.NewNextRequest] does.
+func (l *Look) NewNextRequest(ctx context.Context, base string, next *Next, cred Credential) (*http.Request, error) {
+	l.asked = next.With()
+	return l.find.action.NewNextRequest(ctx, base, next, cred)
 }
 
 // Found is what a search came to.
 type Found struct {
 	Data json.RawMessage // of the write, nil: it is not in the list
-	// Complete is whether the list was whole, so that what is not in it is not
-	// there.
+	// Complete is whether the list was whole, with the pages of before, so that
+	// what is not in it is not there.
 	Complete bool
+	Next     *Next // where the list goes on, if it is not whole; nil: nobody can say
 }
 
 // Read looks for the write in the response of the search. Its errors are those
@@ -201,7 +212,23 @@ func (l *Look) Read(resp *http.Response) (Found, error) {
 			return Found{Data: l.data(item), Complete: true}, nil
 		}
 	}
-	return Found{Complete: l.find.Complete.IsZero() || r.holds(l.find.Complete)}, nil
+	if l.find.Complete.IsZero() || r.holds(l.find.Complete) {
+		return Found{Complete: true}, nil
+	}
+	return Found{Next: l.next(&r, resp.Request)}, nil
+}
+
+// next finds the page after the one that r is.
+func (l *Look) next(r *response, asked *http.Request) *Next {
+	a := l.find.action
+	if a.Paginate == nil {
+		return nil
+	}
+	params, err := parseParams(l.asked)
+	if err != nil {
+		return nil
+	}
+	return a.next(r, r.data(a.Result), params, asked)
 }
 
 // data is what the write would have given back.

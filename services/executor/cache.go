@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/executor/answers"
 )
 
 const (
@@ -81,7 +82,7 @@ func (a *attempt) question() (question, bool) {
 	if age == 0 {
 		age = action.Cache
 	}
-	if a.answers == nil || !action.IsCacheable() || age < 0 || age == 0 && !a.plan.pack.HTTP.ETags || a.task.StreamPages {
+	if !action.IsCacheable() || age < 0 || age == 0 && !a.plan.pack.HTTP.ETags || a.task.StreamPages {
 		return question{}, false
 	}
 	whose := fmt.Sprintf("%q %q", a.task.UserID, a.credential.ConnectionID)
@@ -110,9 +111,15 @@ func (q *question) isGood(k *kept, stamps []string, now time.Time) bool {
 }
 
 func (a *attempt) lookUp(ctx context.Context, q question) (*kept, []string, error) {
-	value, stamps, err := a.answers.Get(ctx, q.key, q.marks)
+	store, sealed := a.store()
+	value, stamps, err := store.Get(ctx, q.key, q.marks)
 	if err != nil || value == nil {
 		return nil, stamps, err
+	}
+	if sealed != nil {
+		if value, err = sealed.open(q.key, value); err != nil {
+			return nil, stamps, nil //nolint:nilerr // as good as none
+		}
 	}
 	k := &kept{}
 	if err := json.Unmarshal(value, k); err != nil {
@@ -165,18 +172,34 @@ func (a *attempt) put(ctx context.Context, key string, k *kept, ttl time.Duratio
 	if err := encoder.Encode(k); err != nil {
 		return err
 	}
-	return a.answers.Put(ctx, key, value.Bytes(), ttl)
+	store, sealed := a.store()
+	if sealed != nil {
+		return store.Put(ctx, key, sealed.close(key, value.Bytes()), ttl)
+	}
+	return store.Put(ctx, key, value.Bytes(), ttl)
+}
+
+// store is where answers to the request are kept, and how they are sealed there;
+// nil: they are not. What cannot be sealed does not leave this process.
+func (a *attempt) store() (answers.Store, *seal) {
+	if a.shared != nil {
+		if s, ok := sealOf(a.credential); ok {
+			return a.shared, &s
+		}
+	}
+	return a.answers, nil
 }
 
 // outdate makes old what a write has changed, or may have.
 func (a *attempt) outdate(ctx context.Context) {
 	names := a.plan.action.MarksWritten(a.task.Params)
-	if len(names) == 0 || a.answers == nil || !a.sent.Load() {
+	if len(names) == 0 || !a.sent.Load() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stampTimeout)
 	defer cancel()
-	if err := a.answers.Stamp(ctx, a.marks(names)); err != nil {
+	store, _ := a.store()
+	if err := store.Stamp(ctx, a.marks(names)); err != nil {
 		a.Log.Warn().Err(err).Str("request", a.task.ID).Msg("kept answers may be older than the write")
 	}
 }

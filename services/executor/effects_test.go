@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +21,9 @@ const effectPack = fakePack + `
   orders.list:
     summary: Lists orders
     effect: read
-    request: {method: GET, path: /orders}
-    params: {type: object, additionalProperties: false, properties: {}}
+    paginate: {type: cursor, param: cursor, next: json:/next}
+    request: {method: GET, path: /orders, query: {cursor: "{{params.cursor}}"}}
+    params: {type: object, additionalProperties: false, properties: {cursor: {type: integer}}}
   orders.mark:
     summary: Makes an order that is found again
     effect: reconcile
@@ -52,6 +54,7 @@ type orders struct {
 	script []string // of the next writes, see play
 	hide   int      // how many lists come before what was made last
 	more   bool     // the list is never whole
+	paged  bool     // the list has one order on each page
 	made   []string
 	keys   map[string]bool
 	writes int
@@ -64,7 +67,7 @@ func (o *orders) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.list(w)
+		o.list(w, r)
 		return
 	}
 	step, made := o.take(r)
@@ -126,7 +129,7 @@ func (o *orders) make(key, title string) {
 	o.made = append(o.made, title)
 }
 
-func (o *orders) list(w http.ResponseWriter) {
+func (o *orders) list(w http.ResponseWriter, r *http.Request) {
 	shown := o.made
 	if o.hide > 0 {
 		o.hide--
@@ -136,7 +139,14 @@ func (o *orders) list(w http.ResponseWriter) {
 	for _, title := range shown {
 		items = append(items, map[string]string{"title": title})
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"orders": items, "more": o.more})
+	answer := map[string]any{"orders": items, "more": o.more}
+	if at, _ := strconv.Atoi(r.URL.Query().Get("cursor")); o.paged && at < len(items) {
+		answer["orders"] = items[at : at+1]
+		if at+1 < len(items) {
+			answer["next"], answer["more"] = at+1, true
+		}
+	}
+	_ = json.NewEncoder(w).Encode(answer)
 }
 
 func cut(w http.ResponseWriter) {
@@ -205,6 +215,34 @@ func TestEffects(t *testing.T) {
 }
 
 // What was tried in vain is kept with all it takes to send it again.
+// A write may be on any page of the list, within a bound; what is beyond it is
+// unknown.
+func TestLookReadsPages(t *testing.T) {
+	for others, outcome := range map[int]events.Outcome{0: events.Succeeded, 3: events.Succeeded, maxLookPages - 1: events.Succeeded, maxLookPages: events.Unknown} {
+		t.Run(fmt.Sprint(others), func(t *testing.T) {
+			t.Parallel()
+			o := &orders{script: []string{"lose"}, paged: true, made: make([]string, others)}
+			s := tellOrders(t, o)
+			s.start()
+			s.request(order("orders.mark"))
+			r := s.results(1)[0]
+			if r.Outcome != outcome || o.writes != 1 || (outcome == events.Succeeded) != strings.Contains(string(r.Data), "a #") {
+				t.Errorf("%s %s %v after %d writes", r.Outcome, r.Data, r.Error, o.writes)
+			}
+		})
+	}
+	t.Run("it is on none", func(t *testing.T) {
+		t.Parallel()
+		o := &orders{script: []string{"drop"}, paged: true, made: make([]string, 5)}
+		s := tellOrders(t, o)
+		s.start()
+		s.request(order("orders.mark"))
+		if r := s.results(1)[0]; r.Outcome != events.Succeeded || o.writes != 2 || len(o.made) != 6 {
+			t.Errorf("%s %v after %d writes", r.Outcome, r.Error, o.writes)
+		}
+	})
+}
+
 func TestGivenUpIsKept(t *testing.T) {
 	s := tellOrders(t, &orders{script: []string{"drop", "drop", "drop"}})
 	s.start()

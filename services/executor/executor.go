@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
@@ -51,11 +52,12 @@ type Config struct {
 	Overrides   *limiter.Overrides // of limits, by the operator; nil: none. Who made it runs it
 	Log         zerolog.Logger
 
-	HTTP         *http.Client     // calls the providers; nil: one of internal/outbound that trusts the operator's base URLs
-	Now          func() time.Time // nil: time.Now
-	MaxInFlight  int              // requests worked on at once; 0: 256
-	AckWait      time.Duration    // how long a dead executor holds its requests; 0: 10 s
-	DrainTimeout time.Duration    // how long Run lets the work in hand go on after its context ends; 0: 30 s
+	Redis        redis.UniversalClient // keeps answers to reads for all executors, encrypted; nil: each keeps its own. Whoever made it closes it
+	HTTP         *http.Client          // calls the providers; nil: one of internal/outbound that trusts the operator's base URLs
+	Now          func() time.Time      // nil: time.Now
+	MaxInFlight  int                   // requests worked on at once; 0: 256
+	AckWait      time.Duration         // how long a dead executor holds its requests; 0: 10 s
+	DrainTimeout time.Duration         // how long Run lets the work in hand go on after its context ends; 0: 30 s
 }
 
 // Service executes action requests. Several may run on one bus.
@@ -65,7 +67,8 @@ type Service struct {
 	reached  func(p point, request string) error // of tests; nil otherwise
 	luck     func() float64                      // in [0,1)
 	storing  time.Duration                       // of data beside a result
-	answers  answers.Store
+	answers  *answers.Memory
+	shared   answers.Store // of all executors; nil: there is none
 	flights  answers.Flights
 	crowd    crowd
 	health   *health
@@ -105,9 +108,13 @@ func New(cfg Config) (*Service, error) {
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 30 * time.Second
 	}
-	return &Service{
+	s := &Service{
 		Config: cfg, luck: rand.Float64, storing: storing, answers: answers.NewMemory(cacheBytes, cfg.Now), health: newHealth(budgetSecond), meter: newMeter(),
-	}, nil
+	}
+	if cfg.Redis != nil {
+		s.shared = answers.NewRedis(cfg.Redis)
+	}
+	return s, nil
 }
 
 // Run executes requests until ctx ends and the work in hand is done. It returns

@@ -125,7 +125,7 @@ type story struct {
 	provider *provider
 	cfg      Config
 	reached  func(point, string) error // of the next executor
-	tune     func(*Service)              // the next executor; nil: it stays as it is
+	tune     func(*Service)            // the next executor; nil: it stays as it is
 	stop     func()
 }
 

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -10,8 +11,9 @@ import (
 )
 
 const (
-	lookTimeout = 30 * time.Second
-	maxLookFail = 20 // how often a look may fail before the write stays unknown
+	lookTimeout  = 30 * time.Second
+	maxLookPages = 10 // of a list, in one look
+	maxLookFail  = 20 // how often a look may fail before the write stays unknown
 )
 
 // look looks at the provider whether an attempt of t was carried out, and
@@ -26,7 +28,7 @@ func (w *worker) look(ctx context.Context, t *task, p plan, c providers.Credenti
 	if err != nil {
 		return w.noSlot(ctx, t, e, err)
 	}
-	found, err := w.search(ctx, t, look, c, s)
+	found, err := w.search(ctx, asker{t, e, look.Action(), c}, look, s)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -72,15 +74,38 @@ func (w *worker) lookAgain(ctx context.Context, t *task, e *entry, err error) er
 	return w.wait(ctx, t, e, waitLook, w.Now().Add(pause))
 }
 
-// search makes the read that a look consists of.
-func (w *worker) search(ctx context.Context, t *task, look *providers.Look, c providers.Credential, s *slot) (providers.Found, error) {
+// search goes through the list that a look consists of, until what was sent is
+// found or the list ends, but through so many pages only. s is the slot of the
+// first one. Where a further page has none soon, the list is not whole.
+func (w *worker) search(ctx context.Context, on asker, look *providers.Look, s *slot) (providers.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	request, err := look.NewRequest(ctx, w.Providers.BaseURL(t.Provider), c)
-	if err != nil {
-		s.cancel(ctx)
-		return providers.Found{}, asError(err, events.CodeInvalidParams)
+	base := w.Providers.BaseURL(on.task.Provider)
+	request, err := look.NewRequest(ctx, base, on.credential)
+	for pages := 1; ; pages++ {
+		if err != nil {
+			s.cancel(ctx)
+			return providers.Found{}, asError(err, events.CodeInvalidParams)
+		}
+		var found providers.Found
+		if found, err = w.searchPage(on.task, look, request, s); err != nil || found.Next == nil || pages == maxLookPages {
+			return found, err
+		}
+		if s, err = w.slot(ctx, on); err != nil {
+			w.dropPermit(ctx, on.entry)
+			var waits *pause
+			if errors.As(err, &waits) {
+				err = nil
+			}
+			return providers.Found{}, err
+		}
+		request, err = look.NewNextRequest(ctx, base, found.Next, on.credential)
 	}
+}
+
+// searchPage makes one read of a search.
+func (w *worker) searchPage(t *task, look *providers.Look, request *http.Request, s *slot) (providers.Found, error) {
+	ctx := request.Context()
 	response, err := w.do(t.Provider, request)
 	if err != nil {
 		s.done(ctx, nil, nil, nil)

@@ -330,7 +330,10 @@ func TestFailuresOfTheCall(t *testing.T) {
 				}
 			})
 			s.start()
-			request := events.ActionRequest{Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), Timeout: 300 * time.Millisecond, MaxAttempts: 1}
+			request := events.ActionRequest{Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), MaxAttempts: 1}
+			if strings.Contains(tt.name, "times out") {
+				request.Timeout = 300 * time.Millisecond
+			}
 			request.Reply = tt.reply
 			if tt.code == events.CodeRateLimited {
 				request.Deadline = time.Now().Add(time.Second)

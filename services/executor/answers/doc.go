@@ -11,5 +11,7 @@
 //     were stamped since without showing other stamps.
 //   - What is kept is bounded, in bytes and in time.
 //
-// Allowed imports: the standard library.
+// [Memory] is of one process, [Redis] of all that use the same one.
+//
+// Allowed imports: go-redis, failsafe-go.
 package answers

@@ -9,8 +9,9 @@ import (
 // Store keeps values for a while. It is safe for concurrent use. An error means
 // that nothing is known: whoever gets one does without the store.
 type Store interface {
-	// Get returns the value of key, nil for none, and what stands at each mark,
-	// mostly "" for one that was not stamped for a day.
+	// Get returns the value of key, nil for none, and what stands at each mark:
+	// the same each time until it is stamped. What was not stamped for a day may
+	// change by itself, and then for good.
 	Get(ctx context.Context, key string, marks []string) (value []byte, stamps []string, err error)
 	// Put keeps value under key for ttl, at most a day, or until there is no room.
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration) error
