@@ -27,9 +27,12 @@ func cloudEvent(e *events.Event) map[string]any {
 	for name, value := range e.Extensions {
 		attributes[name] = value
 	}
-	if json.Valid(e.Data) {
+	switch ref := e.DataRef; {
+	case ref != events.PayloadRef{}: // the data could not be fetched
+		attributes["dataref"], attributes["datasha256"], attributes["datasize"] = ref.Subject, ref.SHA256, ref.Size
+	case json.Valid(e.Data):
 		attributes["data"] = json.RawMessage(e.Data)
-	} else {
+	default:
 		attributes["data_base64"] = base64.StdEncoding.EncodeToString(e.Data)
 	}
 	return attributes

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -168,7 +169,7 @@ func newDeadShowCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return showLetter(p, e)
+				return errors.Join(showLetter(p, e), withoutData(e))
 			})
 		},
 	}

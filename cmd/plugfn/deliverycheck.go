@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +16,10 @@ import (
 // deliveryCheck is a delivery and what it is to be checked with.
 type deliveryCheck struct {
 	pack       *providers.Pack
-	secret     providers.Secret
-	registered *url.URL // nil: that of the request
+	secrets    []providers.Secret
+	keys       *keyFiles
+	registered string // "": not known
+	pending    bool   // the provider has not confirmed the endpoint
 	request    *rawRequest
 	at         time.Time
 }
@@ -39,6 +41,7 @@ type verification struct {
 	Subject  string          `json:"subject,omitempty"`
 	Account  string          `json:"account,omitempty"`
 	Time     *time.Time      `json:"time,omitempty"`
+	Events   int             `json:"events,omitempty"` // of a batch: how many
 	Bytes    int             `json:"bytes"`
 	Remark   string          `json:"remark,omitempty"`
 }
@@ -58,6 +61,14 @@ func (c *deliveryCheck) verify() *verification {
 		return v
 	}
 	d := c.delivery(c.at)
+	if _, ok := c.pack.Webhooks.UnsignedHandshake(d, c.known()); ok {
+		v.Verified, v.Level, v.Result, v.Detail = true, events.VerifiedNone, resultHandshake, "it is answered without a signature, and makes no event"
+		return v
+	}
+	if d.Method != http.MethodPost {
+		v.Result, v.Detail = "method", "a "+clip(d.Method, 20)+" is no delivery, and this one no handshake"
+		return v
+	}
 	verdict, err := c.verdict(d)
 	if err != nil {
 		c.refuse(v, err)
@@ -78,13 +89,15 @@ func (c *deliveryCheck) delivery(at time.Time) *providers.Delivery {
 	return d
 }
 
+// known is what an endpoint would know.
+func (c *deliveryCheck) known() providers.Check {
+	return providers.Check{Secrets: c.secrets, Keys: c.keys, URL: c.registered, Pending: c.pending, AllowNone: true}
+}
+
 // verdict is that of the pack. Where nothing says whether the line break at the
 // end is the body's, both are tried; d then has the body that is genuine.
 func (c *deliveryCheck) verdict(d *providers.Delivery) (providers.Verdict, error) {
-	check := providers.Check{Secrets: []providers.Secret{c.secret}, AllowNone: true}
-	if c.registered != nil {
-		check.URL = c.registered.String()
-	}
+	check := c.known()
 	ctx := context.Background() // nothing is called: there are no keys to fetch
 	verdict, err := c.pack.Webhooks.Verify(ctx, d, check)
 	body, ok := c.request.trimmed()
@@ -119,12 +132,9 @@ func (v *verification) read(pack *providers.Pack, d *providers.Delivery) {
 			v.Result = resultHandshake
 			return
 		}
-		var n providers.Normalized
-		if n, err = reading.Event(); err == nil {
-			v.Result, v.ID, v.Event, v.Type, v.Subject, v.Account = resultEvent, n.ID, n.Name, n.Type, n.Subject, n.Account
-			if !n.Time.IsZero() {
-				v.Time = &n.Time
-			}
+		var found []providers.Normalized
+		if found, err = reading.Events(); err == nil {
+			v.events(found)
 			return
 		}
 	}
@@ -134,6 +144,23 @@ func (v *verification) read(pack *providers.Pack, d *providers.Delivery) {
 		return
 	}
 	v.Result, v.Detail = resultUnparsable, err.Error()+": the ingress keeps it as a dead letter and answers 200"
+}
+
+// events says which events a delivery makes, and what the first of them is.
+func (v *verification) events(found []providers.Normalized) {
+	v.Result, v.Events = resultEvent, len(found)
+	if len(found) == 0 {
+		v.Detail = "an empty batch: it makes no event"
+		return
+	}
+	n := &found[0]
+	v.ID, v.Event, v.Type, v.Subject, v.Account = n.ID, n.Name, n.Type, n.Subject, n.Account
+	if !n.Time.IsZero() {
+		v.Time = &n.Time
+	}
+	if len(found) > 1 {
+		v.Detail = fmt.Sprintf("a batch of %d events, of which this is the first", len(found))
+	}
 }
 
 // refuse says why.
@@ -152,9 +179,22 @@ func (c *deliveryCheck) refuse(v *verification, err error) {
 		v.Detail = "the secret does not make this signature of this request: another secret, or another body, to the byte"
 	case providers.ReasonNoSecret:
 		v.Detail = "the secret is not in the form that " + c.pack.Display.Name + " gives"
-		if problem := c.pack.Webhooks.CheckSecret(c.secret); problem != nil {
-			v.Detail += ": " + problem.Error()
+		for _, secret := range c.secrets {
+			if problem := c.pack.Webhooks.CheckSecret(secret); problem != nil {
+				v.Detail += ": " + problem.Error()
+			}
 		}
+		if kinds := c.pack.Webhooks.SecretKinds(); len(kinds) > 1 {
+			v.Detail += "; there are secrets of the kinds " + kindNames(kinds) + ": --secret KIND=FILE"
+		}
+	case providers.ReasonNoURL:
+		v.Detail = "the signature covers the URL that " + c.pack.Display.Name + " has: give it with --url, to the letter"
+	case providers.ReasonNoKeys:
+		v.Detail = "the signer publishes its key: give it with --cert-file (a certificate) or --jwks-file (a key set)"
+	case providers.ReasonUnknownKey:
+		v.Detail = "the key set has no key of that id, or the certificate is not from where the pack allows it, or not good at that time"
+	case providers.ReasonNoCall:
+		v.Detail = c.pack.Display.Name + " has to be asked whether it is its delivery, which is not done here"
 	default:
 		v.Detail = err.Error()
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -75,7 +73,7 @@ func (o *tailOptions) run(cmd *cobra.Command) error {
 	if p.terminal && (p.form == "" || p.form == formTable) {
 		hint(cmd, "listening to "+config.FilterSubjects[0]+", ^C ends it")
 	}
-	err = o.tail(cmd.Context(), conn, config, p)
+	err = o.tail(cmd, conn, config, p)
 	if cmd.Context().Err() != nil {
 		return nil // to be interrupted is how it ends
 	}
@@ -132,53 +130,32 @@ func checkPattern(pattern string) error {
 }
 
 // tail prints events until ctx ends or there were enough.
-func (o *tailOptions) tail(ctx context.Context, conn *nats.Conn, config jetstream.OrderedConsumerConfig, p *printer) error {
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	consumer, err := js.OrderedConsumer(ctx, events.StreamEvents, config)
-	if err != nil {
-		return &failure{exit: exitUnreachable, what: "the events cannot be read", cause: err, fix: startFix}
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
-	for n := 0; o.limit == 0 || n < o.limit; n++ {
-		msg, err := messages.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			return nil
+func (o *tailOptions) tail(cmd *cobra.Command, conn *nats.Conn, config jetstream.OrderedConsumerConfig, p *printer) error {
+	r := eventReader{conn: conn, stream: events.StreamEvents, config: config, limit: o.limit}
+	return r.follow(cmd.Context(), func(subject string, e *events.Event, problem error) error {
+		if problem != nil && e.ID == "" {
+			return p.line(broken(fmt.Sprintf("%s: %v", safe(subject), problem)))
 		}
-		if err != nil {
-			return &failure{exit: exitUnreachable, what: "the events broke off", cause: err}
+		if problem != nil {
+			hint(cmd, safe(problem.Error()))
 		}
-		if err := printEvent(p, msg); err != nil {
-			return err
-		}
-	}
-	return nil
+		return printEvent(p, e)
+	})
 }
 
-// printEvent prints one event, one that cannot be read as well.
-func printEvent(p *printer, msg jetstream.Msg) error {
-	e, err := events.ParseEvent(msg.Headers(), msg.Data())
-	if err != nil {
-		return p.line(broken(fmt.Sprintf("%s: %v", safe(msg.Subject()), err)))
-	}
+// printEvent prints one event.
+func printEvent(p *printer, e *events.Event) error {
 	switch {
 	case p.form == formName:
 		return p.line(safe(e.ID))
 	case p.form == formJSON || p.form == formJSONL || p.form == "" && !p.terminal:
-		return p.json(cloudEvent(&e), "")
+		return p.json(cloudEvent(e), "")
 	case p.form == formYAML:
 		if err := p.line("---"); err != nil {
 			return err
 		}
-		return p.yaml(cloudEvent(&e))
+		return p.yaml(cloudEvent(e))
 	default:
-		return p.line(feedLine(e.Time.Local().Format("15:04:05.000"), e.Provider+"."+e.EventName, e.ID, receivedBy(&e)))
+		return p.line(feedLine(e.Time.Local().Format("15:04:05.000"), e.Provider+"."+e.EventName, e.ID, receivedBy(e)))
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -177,14 +178,29 @@ func showEvent(cmd *cobra.Command, p *printer, s *eventStore, raw bool) error {
 	if more {
 		hint(cmd, "there are older events with this id: plugfn event list --user …")
 	}
+	gone := withoutData(e)
 	if raw {
-		_, err := cmd.OutOrStdout().Write(e.Data)
-		return err
+		if gone == nil {
+			_, gone = cmd.OutOrStdout().Write(e.Data)
+		}
+		return gone
 	}
-	if err := p.object(cloudEvent(&e.Event), e.ID, eventFields(e)); err != nil || !p.forPeople() {
-		return err
+	if err := p.object(cloudEvent(&e.Event), e.ID, eventFields(e)); err != nil || gone != nil || !p.forPeople() {
+		return errors.Join(err, gone)
 	}
 	return printBody(p.out, e.Data)
+}
+
+// withoutData is the failure to get the data of an event, nil if it is there.
+func withoutData(e *storedEvent) error {
+	switch {
+	case e.missing == nil:
+		return nil
+	case errors.Is(e.missing, events.ErrPayloadGone):
+		return &failure{exit: exitNotFound, what: "the data of the event is not kept any more", cause: e.missing}
+	default:
+		return &failure{exit: exitFailure, what: "the data of the event cannot be had", cause: e.missing}
+	}
 }
 
 func eventFields(e *storedEvent) []field {

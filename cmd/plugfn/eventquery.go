@@ -132,12 +132,14 @@ type storedEvent struct {
 	stored   time.Time
 	bytes    int
 	header   nats.Header
+	missing  error // why its data is not here, where it is too long for a message
 }
 
 // eventStore reads the events that are kept. It holds one message at a time and
 // those that the client has asked for ahead.
 type eventStore struct {
 	filter *eventFilter
+	conn   *nats.Conn
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	state  jetstream.StreamState // as it was when the store was opened
@@ -155,7 +157,7 @@ func openEvents(ctx context.Context, conn *nats.Conn, filter *eventFilter) (*eve
 	if err != nil {
 		return nil, &failure{exit: exitUnreachable, what: "the stream " + filter.stream() + " cannot be read", cause: err, fix: startFix}
 	}
-	return &eventStore{filter: filter, js: js, stream: stream, state: stream.CachedInfo().State}, nil
+	return &eventStore{filter: filter, conn: conn, js: js, stream: stream, state: stream.CachedInfo().State}, nil
 }
 
 // scan calls each with the events that fit, without their bodies, in the order
@@ -218,7 +220,10 @@ func storedOf(subject string, header nats.Header, sequence uint64, stored time.T
 	if err != nil {
 		e = events.Event{Type: "(" + err.Error() + ")"}
 	}
-	size, _ := strconv.Atoi(header.Get(nats.MsgSize)) // 0 for a whole message, see body
+	size, _ := strconv.Atoi(header.Get(nats.MsgSize)) // 0 for a whole message, see whole
+	if e.DataRef != (events.PayloadRef{}) {
+		size = int(e.DataRef.Size)
+	}
 	return &storedEvent{Event: e, subject: subject, sequence: sequence, stored: stored, bytes: size, header: header}
 }
 
@@ -265,7 +270,7 @@ func (s *eventStore) isBefore(ctx context.Context, sequence uint64) bool {
 // last is one more than the last sequence there was when the store was opened.
 func (s *eventStore) last() uint64 { return s.state.LastSeq + 1 }
 
-// whole reads an event with its body.
+// whole reads an event with its body, also where that is kept beside it.
 func (s *eventStore) whole(ctx context.Context, sequence uint64) (*storedEvent, error) {
 	msg, err := s.stream.GetMsg(ctx, sequence)
 	if err != nil {
@@ -277,6 +282,10 @@ func (s *eventStore) whole(ctx context.Context, sequence uint64) (*storedEvent, 
 		e.Data, e.bytes = msg.Data, len(msg.Data)
 		return e, nil //nolint:nilerr // it is shown as it is
 	}
-	e.Event, e.bytes = whole, len(whole.Data)
+	e.missing = fetchPayload(ctx, s.conn, &whole)
+	e.Event = whole
+	if e.missing == nil {
+		e.bytes = len(whole.Data)
+	}
 	return e, nil
 }

@@ -171,10 +171,18 @@ func (r *replay) all(ctx context.Context, s *eventStore, out *replayed) error {
 // publish stores one event again. It reports whether this run had done so.
 func (r *replay) publish(ctx context.Context, s *eventStore, sequence uint64) (again bool, err error) {
 	e, err := s.whole(ctx, sequence)
+	if err == nil {
+		err = e.missing
+	}
 	if err != nil {
 		return false, err
 	}
-	ack, err := s.js.PublishMsg(ctx, r.msg(e), jetstream.WithExpectStream(events.StreamEvents))
+	// What is kept beside the message is stored anew: it has to outlive this one.
+	msg, err := events.Payloads{Conn: s.conn}.Offload(ctx, r.msg(e))
+	if err != nil {
+		return false, fmt.Errorf("publishing %s again: %w", clip(e.ID, 80), err)
+	}
+	ack, err := s.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(events.StreamEvents))
 	if err != nil {
 		return false, fmt.Errorf("publishing %s again: %w", clip(e.ID, 80), err)
 	}

@@ -16,13 +16,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
 const (
-	forwardAhead  = 32 // events that are asked for at once
 	firstBackoff  = 250 * time.Millisecond
 	lastBackoff   = 5 * time.Second
 	forwardTries  = 3 // of an event that was sent and not answered
@@ -49,19 +46,25 @@ type forwarded struct {
 	Error        string    `json:"error,omitempty"` // it was not answered
 }
 
+// unsent is what comes of an event that cannot be sent as it is.
+func unsent(subject string, e *events.Event, problem error) forwarded {
+	sent := forwarded{At: time.Now(), ID: e.ID, Event: subject, Error: "not sent: " + problem.Error()}
+	if e.Provider != "" {
+		sent.Event = e.Provider + "." + e.EventName
+	}
+	return sent
+}
+
 // send sends one event until it is answered. While nobody listens it waits;
 // what breaks off is tried three times. The error is that of ctx.
-func (f *forwarder) send(ctx context.Context, msg jetstream.Msg) (forwarded, error) {
-	e, err := events.ParseEvent(msg.Headers(), msg.Data())
-	if err != nil {
-		return forwarded{At: time.Now(), Event: msg.Subject(), Error: "not sent: " + err.Error()}, nil
-	}
+func (f *forwarder) send(ctx context.Context, subject string, e *events.Event) (forwarded, error) {
 	sent := forwarded{ID: e.ID, Event: e.Provider + "." + e.EventName}
+	var err error
 	broke, backoff := 0, firstBackoff
 	for {
 		sent.Attempts++
 		sent.At = time.Now()
-		sent.Status, err = f.post(ctx, &e, msg.Subject(), sent.At)
+		sent.Status, err = f.post(ctx, e, subject, sent.At)
 		sent.Milliseconds = time.Since(sent.At).Milliseconds()
 		if err == nil || ctx.Err() != nil {
 			return sent, ctx.Err()

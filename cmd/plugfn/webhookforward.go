@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/pkg/events"
 )
 
 func newWebhookForwardCommand() *cobra.Command {
@@ -130,41 +130,21 @@ func newForwardClient() *http.Client {
 
 // follow sends events as they come, until ctx ends or there were enough.
 func (o *forwardOptions) follow(ctx context.Context, conn *nats.Conn, f *forwarder, p *printer) error {
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
 	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{o.filter.subject()}, DeliverPolicy: jetstream.DeliverNewPolicy}
 	if !o.filter.from.IsZero() {
 		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &o.filter.from
 	}
-	consumer, err := js.OrderedConsumer(ctx, o.filter.stream(), config)
-	if err != nil {
-		return &failure{exit: exitUnreachable, what: "the events cannot be read", cause: err, fix: startFix}
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(forwardAhead))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
-	for n := 0; o.limit == 0 || n < o.limit; n++ {
-		msg, err := messages.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			return nil
+	r := eventReader{conn: conn, stream: o.filter.stream(), config: config, limit: o.limit}
+	return r.follow(ctx, func(subject string, e *events.Event, problem error) error {
+		if problem != nil {
+			return printForwarded(p, unsent(subject, e, problem))
 		}
-		if err != nil {
-			return &failure{exit: exitUnreachable, what: "the events broke off", cause: err}
-		}
-		sent, err := f.send(ctx, msg)
+		sent, err := f.send(ctx, subject, e)
 		if err != nil {
 			return err
 		}
-		if err := printForwarded(p, sent); err != nil {
-			return err
-		}
-	}
-	return nil
+		return printForwarded(p, sent)
+	})
 }
 
 func printForwarded(p *printer, sent forwarded) error {

@@ -5,11 +5,14 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 func newWebhookVerifyCommand() *cobra.Command {
@@ -20,9 +23,12 @@ func newWebhookVerifyCommand() *cobra.Command {
 		Long: "Verify reads a request as tools write it (request line, header, empty line, body), checks it with the secret as the " +
 			"ingress does, and says what the event would be, or which check failed. It exits with 1 when the request is refused.\n\n" +
 			"A signed time is compared with --at: a request that was good when it came is refused as too old later on. When only " +
-			"the time is off, that is said.",
+			"the time is off, that is said.\n\n" +
+			"Nothing is fetched: where the signer publishes its key, give that in a file.",
 		Example: `plugfn webhook verify --provider github --secret-file secret.txt -f request.http
-plugfn webhook verify --provider slack --secret-file secret.txt --at 2026-02-01T09:00:00Z -f - < request.http`,
+plugfn webhook verify --provider slack --secret-file secret.txt --at 2026-02-01T09:00:00Z -f - < request.http
+plugfn webhook verify --provider aws-sns --secret-file topic.txt --cert-file SimpleNotificationService.pem -f request.http
+plugfn webhook verify --provider google-pubsub --secret-file account.txt --secret audience=audience.txt --jwks-file certs.json -f request.http`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
@@ -30,14 +36,21 @@ plugfn webhook verify --provider slack --secret-file secret.txt --at 2026-02-01T
 	cmd.Flags().StringVarP(&o.file, "file", "f", "", "file with the request, - for standard input")
 	cmd.Flags().StringVar(&o.provider, "provider", "", "whose delivery it is")
 	cmd.Flags().StringVar(&o.secretFile, "secret-file", "", "file with what it is signed with")
+	cmd.Flags().StringArrayVar(&o.secrets, "secret", nil, "file with a secret of another kind, as KIND=FILE; several while a new one takes over")
+	cmd.Flags().StringVar(&o.certFile, "cert-file", "", "file with the signer's certificate in PEM, where the request says where that is")
+	cmd.Flags().StringVar(&o.jwksFile, "jwks-file", "", "file with the issuer's keys, a JSON Web Key Set, where it is signed with one")
 	cmd.Flags().StringVar(&o.registered, "url", "", "URL that the provider has, where its signature covers it")
+	cmd.Flags().BoolVar(&o.pending, "pending", false, "check as an endpoint does that the provider has not confirmed")
 	cmd.Flags().StringVar(&o.at, "at", "", "check as of this time, such as 2026-02-01T09:00:00Z [now]")
 	_ = cmd.RegisterFlagCompletionFunc("provider", completeProviders) // the flag is there
 	return withTarget(settings.Packs, withOutput(cmd))
 }
 
 type verifyOptions struct {
-	file, provider, secretFile, registered, at string
+	file, provider, secretFile, certFile, jwksFile, registered, at string
+
+	secrets []string // KIND=FILE
+	pending bool
 }
 
 func (o *verifyOptions) run(cmd *cobra.Command) error {
@@ -45,7 +58,11 @@ func (o *verifyOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	check, err := o.check(cmd)
+	pack, err := o.pack(cmd)
+	if err != nil {
+		return err
+	}
+	check, err := o.check(pack, cmd.InOrStdin())
 	if err != nil {
 		return err
 	}
@@ -59,9 +76,9 @@ func (o *verifyOptions) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// check reads all that the command line names.
-func (o *verifyOptions) check(cmd *cobra.Command) (*deliveryCheck, error) {
-	for flag, value := range map[string]string{"--file": o.file, "--provider": o.provider, "--secret-file": o.secretFile} {
+// pack is that of the provider.
+func (o *verifyOptions) pack(cmd *cobra.Command) (*providers.Pack, error) {
+	for flag, value := range map[string]string{"--file": o.file, "--provider": o.provider} {
 		if value == "" {
 			return nil, usage(cmd.CommandPath()+" --help", "%s is missing", flag)
 		}
@@ -74,15 +91,22 @@ func (o *verifyOptions) check(cmd *cobra.Command) (*deliveryCheck, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &deliveryCheck{at: time.Now()}
-	if c.pack, err = packNamed(packs, o.provider); err != nil {
+	pack, err := packNamed(packs, o.provider)
+	if err == nil && pack.Webhooks == nil {
+		err = &failure{exit: exitNotFound, what: pack.Name + " sends no webhooks"}
+	}
+	return pack, err
+}
+
+// check reads all that the command line names.
+func (o *verifyOptions) check(pack *providers.Pack, stdin io.Reader) (*deliveryCheck, error) {
+	c := &deliveryCheck{pack: pack, at: time.Now(), registered: o.registered, pending: o.pending}
+	var err error
+	if c.secrets, err = o.readSecrets(pack.Webhooks); err != nil {
 		return nil, err
 	}
-	if c.pack.Webhooks == nil {
-		return nil, &failure{exit: exitNotFound, what: c.pack.Name + " sends no webhooks"}
-	}
-	if c.secret, err = readSecret(o.secretFile); err != nil {
-		return nil, usage("", "--secret-file: %v", err)
+	if c.keys, err = readKeyFiles(o.certFile, o.jwksFile); err != nil {
+		return nil, err
 	}
 	if o.at != "" {
 		if c.at, err = time.Parse(time.RFC3339, o.at); err != nil {
@@ -90,12 +114,52 @@ func (o *verifyOptions) check(cmd *cobra.Command) (*deliveryCheck, error) {
 		}
 	}
 	if o.registered != "" {
-		if c.registered, err = url.Parse(o.registered); err != nil || c.registered.Host == "" {
-			return nil, usage("", "--url %q: want a whole URL such as https://example.com/webhooks/%s", o.registered, c.pack.Name)
+		if u, err := url.Parse(o.registered); err != nil || u.Host == "" {
+			return nil, usage("", "--url %q: want a whole URL such as https://example.com/webhooks/%s", o.registered, pack.Name)
 		}
 	}
-	c.request, err = readRawRequest(cmd.InOrStdin(), o.file)
+	c.request, err = readRawRequest(stdin, o.file)
 	return c, err
+}
+
+// readSecrets reads what the request may be signed with, as an endpoint has it.
+func (o *verifyOptions) readSecrets(w *providers.Webhooks) ([]providers.Secret, error) {
+	kinds := w.SecretKinds()
+	var all []providers.Secret
+	if o.secretFile != "" {
+		secret, err := readSecret(o.secretFile)
+		if err != nil {
+			return nil, usage("", "--secret-file: %v", err)
+		}
+		all = append(all, secret)
+	}
+	for _, text := range o.secrets {
+		kind, file, _ := strings.Cut(text, "=")
+		at := slices.IndexFunc(kinds, func(k providers.SecretKind) bool { return k.Name == kind })
+		if at < 0 || file == "" {
+			return nil, usage("", "--secret %s: want KIND=FILE, with a kind of %s", clip(text, 80), kindNames(kinds))
+		}
+		secret, err := readSecret(file)
+		if err != nil {
+			return nil, usage("", "--secret %s: %v", kind, err)
+		}
+		if at > 0 {
+			secret = providers.NewSecret(append([]byte(kind+":"), secret.Reveal()...))
+		}
+		all = append(all, secret)
+	}
+	if len(all) == 0 && w.NeedsSecret() {
+		return nil, usage("", "--secret-file is missing: what is it signed with? Also as --secret KIND=FILE, with a kind of %s", kindNames(kinds))
+	}
+	return all, nil
+}
+
+func kindNames(kinds []providers.SecretKind) string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.Name
+	}
+	return strings.Join(names, ", ")
 }
 
 func readRawRequest(stdin io.Reader, file string) (*rawRequest, error) {

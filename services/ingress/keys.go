@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -246,25 +243,15 @@ func (k *Keys) load(ctx context.Context, url string) ([]byte, error) {
 // parseKeys reads a certificate in PEM, or a JSON Web Key Set.
 func parseKeys(raw []byte) (*x509.Certificate, map[string]crypto.PublicKey, error) {
 	if block, _ := pem.Decode(raw); block != nil {
-		certificate, err := x509.ParseCertificate(block.Bytes)
+		certificate, err := providers.ParseCertificate(raw)
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading a certificate: %w", providers.ErrNoKey)
 		}
 		return certificate, nil, nil
 	}
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(raw, &set); err != nil {
+	keys, err := providers.ParseKeySet(raw)
+	if err != nil {
 		return nil, nil, fmt.Errorf("reading a key set: %w", providers.ErrNoKey)
-	}
-	keys := map[string]crypto.PublicKey{}
-	for _, one := range set.Keys {
-		var key jose.JSONWebKey
-		if err := key.UnmarshalJSON(one); err != nil || !key.Valid() || !key.IsPublic() || key.Use == "enc" {
-			continue // of a kind that we do not know, or not for signatures
-		}
-		keys[key.KeyID] = key.Key
 	}
 	return nil, keys, nil
 }
