@@ -34,10 +34,13 @@ func newActionRunCommand() *cobra.Command {
 		Use:   "run <provider>.<action>",
 		Short: "Run an action and show its result",
 		Long: "Run asks for one execution of an action and waits for its result. The value of --param name=value becomes what the " +
-			"action's schema says, a text or JSON; --param name:=value is always JSON.",
+			"action's schema says, a text or JSON; --param name:=value is always JSON. Where the parameter is a file, --param name=@path " +
+			"stores one for the user and sends it; a result that is a file is fetched with --save.",
 		Example: `plugfn action run slack.chat.postMessage --user demo --param channel=#demo --param text=hi
 plugfn action run github.issues.create --user demo --params @issue.json
-plugfn action run github.issues.create --user demo --params @issue.json --not-before 10m --wait=false`,
+plugfn action run github.issues.create --user demo --params @issue.json --not-before 10m --wait=false
+plugfn action run gitlab.projects.uploadFile --user demo --param project=15 --param file=@plan.pdf
+plugfn action run github.repos.archive --user demo --params @archive.json --save hello.zip`,
 		Args:              exactly("provider.action"),
 		ValidArgsFunction: completeAction,
 		RunE:              func(cmd *cobra.Command, args []string) error { return options.run(cmd, args[0]) },
@@ -51,14 +54,16 @@ plugfn action run github.issues.create --user demo --params @issue.json --not-be
 	flags.DurationVar(&options.timeout, "timeout", 0, "time for one attempt, such as 10s; the action's own if not given")
 	flags.StringVar(&options.notBefore, "not-before", "", "wait until then: a duration such as 10m, or a time such as 2026-01-02T15:04:05Z")
 	options.limits.addTo(flags)
+	flags.StringVar(&options.save, "save", "", saveHelp)
 	flags.BoolVar(&options.wait, "wait", true, "wait for the result; --wait=false prints the id and ends")
 	flags.Lookup("timeout").DefValue = "" // none of ours
 	return withTarget(settings.Bus|settings.Packs, withOutput(cmd))
 }
 
 type actionOptions struct {
-	user, params, connection, id, notBefore string
+	user, params, connection, id, notBefore, save string
 
+	file    *fileParam
 	limits  requestLimits
 	pairs   []string
 	timeout time.Duration
@@ -83,6 +88,9 @@ func (o *actionOptions) run(cmd *cobra.Command, name string) error {
 		return err
 	}
 	defer conn.Close()
+	if err := o.upload(cmd.Context(), conn, request); err != nil {
+		return err
+	}
 	if !o.wait {
 		if err := send(cmd.Context(), conn, request); err != nil {
 			return err
@@ -97,7 +105,7 @@ func (o *actionOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	return showResult(cmd.Context(), conn, p, result)
+	return errors.Join(showResult(cmd.Context(), conn, p, result), saveFile(cmd, conn, result, o.save))
 }
 
 // request makes the request that the command line means.
@@ -124,7 +132,11 @@ func (o *actionOptions) request(cmd *cobra.Command, t *target, name string) (*ev
 	if pack, ok := packs[provider]; ok {
 		known, _ = pack.Action(action)
 	}
-	params, err := readParams(known, o.params, o.pairs, cmd.InOrStdin())
+	pairs, err := o.takeFile(known)
+	if err != nil {
+		return nil, err
+	}
+	params, err := readParams(known, o.params, pairs, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func newActionResultCommand() *cobra.Command {
-	user, wait := "", time.Duration(0)
+	user, save, wait := "", "", time.Duration(0)
 	cmd := &cobra.Command{
 		Use:   "result <id>",
 		Short: "Show the result of a request that was sent before",
@@ -32,13 +32,14 @@ plugfn action result req_01kav8z6c5fn1rx8ye0a0wq3jb --user demo --wait 10m`,
 				if err != nil {
 					return err
 				}
-				return showResult(cmd.Context(), conn, p, result)
+				return errors.Join(showResult(cmd.Context(), conn, p, result), saveFile(cmd, conn, result, save))
 			})
 		},
 	}
 	cmd.Flags().StringVar(&user, "user", "", "whose request it was")
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait so long for it, such as 1m")
 	cmd.Flags().Lookup("wait").DefValue = "" // not at all
+	cmd.Flags().StringVar(&save, "save", "", saveHelp)
 	return withTarget(settings.Bus, withOutput(cmd))
 }
 

@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"freeport": findFreePort,
 			"natsd":    startNATS,
 			"sandbox":  startSandbox,
+			"loser":    startLoser,
 			"consent":  giveConsent,
 			"envfile":  setFromFile,
 		},
@@ -181,6 +182,20 @@ func startSandbox(ts *testscript.TestScript, _ bool, _ []string) {
 	srv := httptest.NewServer(box.Handler())
 	ts.Defer(srv.Close)
 	ts.Setenv("SANDBOX_URL", srv.URL)
+}
+
+// startLoser: loser. Starts a provider that takes each request and ends without
+// an answer, and sets LOSER_URL.
+func startLoser(ts *testscript.TestScript, _ bool, _ []string) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			_ = conn.Close()
+		}
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv("LOSER_URL", srv.URL)
 }
 
 // giveConsent: consent <file> <0|1>. Waits for the last link that a program

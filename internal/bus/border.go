@@ -47,7 +47,8 @@ func crossings(scope, name, inbox string) []crossing {
 		{hears, events.PrefixConnection + scope},
 		{hears, events.PrefixResult + scope},
 		{hears, events.PrefixRun + scope},
-		{hears, inbox + ".>"}, // what Plugfn-Reply names
+		{hears, inbox + ".>"},                // what Plugfn-Reply names
+		{asks, events.PrefixPayload + scope}, // files
 		{asks, api + "DIRECT.GET." + events.StreamPayloads + "." + events.PrefixPayload + scope},
 		// A server gives every account of its configuration an answer to all of
 		// the JetStream API, that it is off there, unless the account asks about

@@ -40,7 +40,8 @@ func checkUser(t *testing.T, b *bus.Bus, url string, c bus.Credential) {
 		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS.plugfn.payload.*.a.0":  false,
 		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS.plugfn.payload.>":      false,
 		"$JS.API.DIRECT.GET.PLUGFN_PAYLOADS":                       false,
-		"plugfn.payload.u1.a.0":                                    false,
+		"plugfn.payload.u1.a.0":                                    true,
+		"plugfn.payload.u2.a.0":                                    false,
 
 		"plugfn.action.u2.p.a":           false,
 		"plugfn.action._.p.a":            false,

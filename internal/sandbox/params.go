@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"slices"
@@ -41,7 +43,7 @@ func paramsOf(action *providers.Action) params {
 	if body := action.Request.Body; body != nil {
 		p.body = body.Encoding
 		keyed := action.Idempotency != nil && action.Idempotency.Field != "" // a member that is no parameter
-		p.exact = p.exact && len(body.Omit) == 0 && !keyed
+		p.exact = p.exact && len(body.Omit) == 0 && !keyed && body.File == ""
 	}
 	for name, types := range p.types { // a text without a type may have been anything
 		if len(types) == 0 && (p.body == providers.EncodingForm || p.isPlaced(name)) {
@@ -125,6 +127,12 @@ func (p *params) readBody(contentType string, body []byte) (map[string]any, *ans
 	if p.body == "" {
 		return values, nil
 	}
+	if p.body == providers.EncodingRaw {
+		return values, nil
+	}
+	if p.body == providers.EncodingMultipart {
+		return p.readParts(contentType, body)
+	}
 	want := "application/json"
 	if p.body == providers.EncodingForm {
 		want = "application/x-www-form-urlencoded"
@@ -148,6 +156,24 @@ func (p *params) readBody(contentType string, body []byte) (map[string]any, *ans
 		return nil, say(http.StatusBadRequest, "the body is no JSON object")
 	}
 	return object, nil
+}
+
+// readParts reads the fields of a form; its file is left alone.
+func (p *params) readParts(contentType string, body []byte) (map[string]any, *answer) {
+	values := map[string]any{}
+	is, of, err := mime.ParseMediaType(contentType)
+	if err != nil || is != "multipart/form-data" || of["boundary"] == "" {
+		return nil, say(http.StatusUnsupportedMediaType, "the content type must be multipart/form-data")
+	}
+	form, err := multipart.NewReader(bytes.NewReader(body), of["boundary"]).ReadForm(maxBody)
+	if err != nil {
+		return nil, say(http.StatusBadRequest, "the body is no form")
+	}
+	defer form.RemoveAll() //nolint:errcheck // it is in memory
+	for name, texts := range form.Value {
+		values[name] = typed(p.types[name], texts[0])
+	}
+	return values, nil
 }
 
 // typed is the value that was written as text, given the types it may have.

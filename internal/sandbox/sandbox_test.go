@@ -88,6 +88,12 @@ func (s stage) execute(provider, action string, params json.RawMessage, change f
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if file, ok := a.File(params); ok {
+		content := func() (io.Reader, error) { return strings.NewReader(strings.Repeat("x", int(file.Size))), nil }
+		if err := a.Attach(r, params, file, content); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	if change != nil {
 		change(r)
 	}
@@ -135,6 +141,12 @@ func TestFixturesOfCatalog(t *testing.T) {
 				data, err := s.execute(name, f.Action, f.Params, nil)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if pack.Actions[f.Action].GivesFile() {
+					if text := value(t, data); text != f.Response.Text {
+						t.Errorf("the file is %q, want %q", text, f.Response.Text)
+					}
+					return
 				}
 				if diff := cmp.Diff(value(t, f.Data()), value(t, data)); diff != "" {
 					t.Error(diff)

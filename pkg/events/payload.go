@@ -85,22 +85,13 @@ func (p Payloads) store(ctx context.Context, subject string, piece []byte) error
 // Get reads a payload of at most limit bytes. The error is ErrPayloadGone where
 // it is not stored (any more); data that is not what ref says is an error.
 func (p Payloads) Get(ctx context.Context, ref PayloadRef, limit int64) ([]byte, error) {
-	if err := ref.check(limit); err != nil {
+	r, err := p.Open(ctx, ref, limit)
+	if err != nil {
 		return nil, err
 	}
-	var data bytes.Buffer
-	for i := 0; int64(data.Len()) < ref.Size; i++ {
-		piece, err := p.load(ctx, ref.piece(i))
-		if err != nil {
-			return nil, err
-		}
-		if len(piece) == 0 || int64(data.Len()+len(piece)) > ref.Size {
-			return nil, errors.New("the payload has not the length that it should have")
-		}
-		data.Write(piece)
-	}
-	if sum := sha256.Sum256(data.Bytes()); hex.EncodeToString(sum[:]) != ref.SHA256 {
-		return nil, errors.New("the payload has not the hash that it should have")
+	data := bytes.NewBuffer(make([]byte, 0, min(ref.Size, payloadPiece)))
+	if _, err := data.ReadFrom(r); err != nil {
+		return nil, err
 	}
 	return data.Bytes(), nil
 }

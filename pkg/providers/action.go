@@ -57,6 +57,9 @@ func (a *Action) Validate(params json.RawMessage) error {
 	if problems := a.Params.problems(object); len(problems) > 0 {
 		return invalid(strings.Join(problems, "; "))
 	}
+	if problem := a.fileProblem(object); problem != "" {
+		return invalid(problem)
+	}
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 const MaxCache = 24 * time.Hour
 
 // IsCacheable reports whether answers of the action may be kept and used again.
-func (a *Action) IsCacheable() bool { return a.Effect == EffectRead }
+func (a *Action) IsCacheable() bool { return a.Effect == EffectRead && !a.GivesFile() }
 
 // MarksRead names what the answer to a read depends on: it is old once one of
 // these names was among [Action.MarksWritten] of a write with the same

@@ -29,6 +29,7 @@ func (a *Action) check(path string, r report) {
 	a.checkPaginate(path+".paginate", r)
 	a.checkCache(path, r)
 	a.checkRequest(path+".request", r)
+	a.checkFiles(path, r)
 	a.checkIdempotency(path+".idempotency", r)
 	if a.Retry.Attempts < 0 || a.Retry.Attempts > maxAttempts {
 		r(path+".retry.attempts", "must be from 1 to %d", maxAttempts)
@@ -141,9 +142,7 @@ func (a *Action) checkBody(path string, r report) {
 		}
 		return
 	}
-	if body.Encoding != EncodingJSON && body.Encoding != EncodingForm {
-		r(path+".body.encoding", "must be %s or %s", EncodingJSON, EncodingForm)
-	}
+	checkWord(path+".body.encoding", string(body.Encoding), r, string(EncodingJSON), string(EncodingForm), string(EncodingRaw), string(EncodingMultipart))
 	for i, name := range body.Omit {
 		if _, ok := a.Params.properties()[name]; !ok {
 			r(item(path+".body.omit", i), "%s is no parameter%s", name, didYouMean(name, maps.Keys(a.Params.properties())))

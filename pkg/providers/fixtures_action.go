@@ -24,6 +24,7 @@ type ActionFixture struct {
 	Name     string          `yaml:"-"` // of the file, without its ending
 	Action   string          `yaml:"action"`
 	Params   json.RawMessage `yaml:"params"`
+	File     string          `yaml:"file"` // the bytes of the file among params
 	Request  ActionCall      `yaml:"request"`
 	Response ActionAnswer    `yaml:"response"`
 	Expect   ActionExpect    `yaml:"expect"`
@@ -52,7 +53,7 @@ type ActionCall struct {
 	Path    string            `yaml:"path"` // escaped, without that of the base URL
 	Query   map[string]string `yaml:"query"`
 	Headers map[string]string `yaml:"headers"`
-	Body    json.RawMessage   `yaml:"body"` // of a form: an object of texts
+	Body    json.RawMessage   `yaml:"body"` // of a form: an object of texts; of multipart: with the file's text as well; of raw: the file's text
 }
 
 // ActionAnswer is a response of the provider.
@@ -142,12 +143,18 @@ func (f *ActionFixture) check(p *Pack, r report) {
 		r("expect", "has data and error: it is one or the other")
 	case e.Error != nil && events.Code(e.Error.Code).Meaning().Code != events.Code(e.Error.Code):
 		r("expect.error.code", "is no error code")
-	case e.Data == nil && e.Error == nil && f.Response.Body == nil:
+	case e.Data == nil && e.Error == nil && f.Response.Body == nil && !f.givesFile(p):
 		r("expect", "needs data or error where the response has no JSON body")
 	}
 	if l := f.Look; l != nil && (l.Response.Body == nil || l.Data == nil || l.Request.Method == "") {
 		r("look", "needs request, response.body and data")
 	}
+}
+
+// givesFile reports whether the response is a file.
+func (f *ActionFixture) givesFile(p *Pack) bool {
+	a, ok := p.Action(f.Action)
+	return ok && a.GivesFile()
 }
 
 // IsSuccess reports whether the action succeeds.

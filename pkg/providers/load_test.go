@@ -204,7 +204,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 			"reserved request header", "      body:", "      headers: {cookie: \"{{params.why}}\"}\n      body:",
 			`lamp/provider.yaml:36: actions.lamps.set.request.headers.cookie: cannot be set: a credential is applied by auth`,
 		},
-		{"encoding", "encoding: json", "encoding: xml", `lamp/provider.yaml:36: actions.lamps.set.request.body.encoding: must be json or form`},
+		{"encoding", "encoding: json", "encoding: xml", `lamp/provider.yaml:36: actions.lamps.set.request.body.encoding: "xml" is unknown, want one of json, form, raw, multipart`},
 		{"omit", "omit: [note]", "omit: [nota]", `lamp/provider.yaml:36: actions.lamps.set.request.body.omit[0]: nota is no parameter, did you mean note?`},
 		{
 			"sent nowhere", "      body: {encoding: json, omit: [note]}\n", "",

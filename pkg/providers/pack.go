@@ -95,6 +95,8 @@ type Action struct {
 	Paginate  *Paginate     `yaml:"paginate"`  // nil: one answer is all of it
 	Cache     time.Duration `yaml:"cache"`     // how old a kept answer of a read may be, where the caller does not say; 0: none is used
 	Result    Source        `yaml:"result"`    // json:/pointer to the part of the body that is the data; empty: all of it
+	Response  ResponseKind  `yaml:"response"`  // what a success is; empty: ResponseData
+	MaxFile   Size          `yaml:"max_file"`  // of the file that is sent or given back; 0: 25 MiB
 	Sensitive []string      `yaml:"sensitive"` // JSON pointers into params that no log may show
 	Timeout   time.Duration `yaml:"timeout"`   // 0: the pack's
 	// Idempotency is how a repetition is recognised; with effect keyed and
@@ -135,6 +137,7 @@ type Request struct {
 // the headers did not use.
 type Body struct {
 	Encoding Encoding `yaml:"encoding"`
+	File     string   `yaml:"file"` // of raw and multipart: the parameter that is the file
 	Omit     []string `yaml:"omit"` // names of parameters that stay out as well
 }
 
@@ -145,6 +148,9 @@ type Encoding string
 const (
 	EncodingJSON Encoding = "json" // an object
 	EncodingForm Encoding = "form" // lists and objects in it are JSON texts
+
+	EncodingRaw       Encoding = "raw"       // the file alone; of actions only
+	EncodingMultipart Encoding = "multipart" // a form with the file as its last part; of actions only
 )
 
 // Trigger is what is known of an event that a provider can send.

@@ -26,6 +26,8 @@ const userAgent = "plugfn"
 // invalid_params, a credential that cannot be applied one with needs_reauth.
 // Any other error is a mistake in base.
 //
+// An action that takes a file gets it with [Action.Attach].
+//
 // The request has no idempotency header, so net/http sends a write again only
 // where it can prove that nothing was sent before.
 func (a *Action) NewRequest(ctx context.Context, base string, params json.RawMessage, cred Credential) (*http.Request, error) {
@@ -131,16 +133,11 @@ func (a *Action) header(params map[string]any) (http.Header, error) {
 
 // body makes the body, nil for none, and sets its type.
 func (a *Action) body(params map[string]any, header http.Header) (io.Reader, error) {
-	if a.Request.Body == nil {
+	if a.Request.Body == nil || a.Request.Body.File != "" { // see Attach
 		return nil, nil //nolint:nilnil // no body is no error
 	}
 	rest := maps.Clone(params)
-	for name := range a.Request.placed() {
-		delete(rest, name)
-	}
-	for _, name := range a.Request.Body.Omit {
-		delete(rest, name)
-	}
+	a.leaveOut(rest)
 	if a.Request.Body.Encoding == EncodingForm {
 		header.Set("Content-Type", "application/x-www-form-urlencoded")
 		form, err := formOf(rest)
@@ -152,6 +149,16 @@ func (a *Action) body(params map[string]any, header http.Header) (io.Reader, err
 		return nil, fmt.Errorf("encoding the body: %w", err)
 	}
 	return bytes.NewReader(raw), nil
+}
+
+// leaveOut takes from params what is not for the body.
+func (a *Action) leaveOut(params map[string]any) {
+	for name := range a.Request.placed() {
+		delete(params, name)
+	}
+	for _, name := range a.Request.Body.Omit {
+		delete(params, name)
+	}
 }
 
 // apply adds the credential.

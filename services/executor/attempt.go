@@ -63,7 +63,11 @@ func (a *attempt) run(ctx context.Context) finding {
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
 	if a.plan.action.Effect == providers.EffectRead {
-		r, err := a.read(a.traced(ctx))
+		look := a.read
+		if a.plan.action.GivesFile() {
+			look = a.download
+		}
+		r, err := look(a.traced(ctx))
 		if f, ok := unsent(err); ok {
 			return f
 		}
@@ -73,6 +77,9 @@ func (a *attempt) run(ctx context.Context) finding {
 	}
 	defer a.outdate(ctx)
 	request, err := a.plan.action.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.task.Params, a.credential, keyOf(a.task))
+	if err == nil {
+		err = a.attach(ctx, request)
+	}
 	if err != nil {
 		a.slot.cancel(ctx)
 		return a.report(answered{}, started, a.finding(nil, asError(err, events.CodeInternal), nil))

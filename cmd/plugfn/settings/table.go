@@ -156,7 +156,7 @@ func Table() []Variable {
 		},
 		{
 			Name: "PLUGFN_REDIS_URL", Key: "redis.url", Scope: Server, Secret: true,
-			Help: "Redis that keeps the limits of providers for all executors, such as redis://:password@host:6379/0, rediss:// for TLS, with ?cluster=true for a cluster; empty: each executor keeps them by itself", set: secret(func(s *Settings) *providers.Secret { return &s.RedisURL }),
+			Help: "Redis that keeps the limits of providers, and encrypted answers to reads, for all executors, such as redis://:password@host:6379/0, rediss:// for TLS, with ?cluster=true for a cluster; empty: each executor keeps both by itself", set: secret(func(s *Settings) *providers.Secret { return &s.RedisURL }),
 		},
 		{
 			Name: "PLUGFN_ALLOW_PRIVATE_CIDRS", Key: "allow_private_cidrs", Scope: Server,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -65,6 +66,7 @@ func action(t *testing.T, pack *providers.Pack, f providers.ActionFixture) {
 	}
 	for _, auth := range pack.Auth {
 		req := newRequest(t, pack, a, f.Params, auth)
+		attach(t, a, f, req)
 		credential(t, auth, req)
 		request(t, pack, f.Request, req)
 	}
@@ -97,6 +99,26 @@ func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params 
 		t.Fatalf("NewRequest: %v", err)
 	}
 	return req
+}
+
+// attach gives a request the file of the fixture.
+func attach(t *testing.T, a *providers.Action, f providers.ActionFixture, req *http.Request) {
+	t.Helper()
+	if a.FileParam() == "" {
+		return
+	}
+	file, ok := a.File(f.Params)
+	if !ok || file.Size != int64(len(f.File)) {
+		t.Fatalf("the file among params has %d bytes, that of the fixture %d", file.Size, len(f.File))
+	}
+	if err := a.Attach(req, f.Params, file, func() (io.Reader, error) { return strings.NewReader(f.File), nil }); err != nil {
+		t.Fatal(err)
+	}
+	body := readBody(t, req)
+	if int64(len(body)) != req.ContentLength {
+		t.Errorf("the body has %d bytes, want %d", len(body), req.ContentLength)
+	}
+	req.Body = io.NopCloser(bytes.NewReader(body))
 }
 
 // credential takes the credential out of the request, where it must be once,
@@ -160,6 +182,35 @@ func request(t *testing.T, pack *providers.Pack, want providers.ActionCall, req 
 	requestBody(t, want, req)
 }
 
+// formBody is a multipart form as JSON, the file as its text.
+func formBody(t *testing.T, body []byte, boundary string) []byte {
+	t.Helper()
+	form, err := multipart.NewReader(bytes.NewReader(body), boundary).ReadForm(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]string{}
+	for name, values := range form.Value {
+		fields[name] = strings.Join(values, ",")
+	}
+	for name, files := range form.File {
+		file, err := files[0].Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields[name] = string(text)
+	}
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 // headers compares the headers: those of the fixture, those of the pack, and
 // those that PlugFn sets, and no other.
 func headers(t *testing.T, pack *providers.Pack, want providers.ActionCall, req *http.Request) {
@@ -180,8 +231,13 @@ func headers(t *testing.T, pack *providers.Pack, want providers.ActionCall, req 
 func requestBody(t *testing.T, want providers.ActionCall, req *http.Request) {
 	t.Helper()
 	body := readBody(t, req)
-	media, _, _ := strings.Cut(req.Header.Get("Content-Type"), ";")
+	media, detail, _ := strings.Cut(req.Header.Get("Content-Type"), ";")
 	switch media {
+	case "multipart/form-data":
+		_, boundary, _ := strings.Cut(detail, "boundary=")
+		body = formBody(t, body, boundary)
+	case "application/octet-stream":
+		body, _ = json.Marshal(string(body)) // of a text
 	case "":
 		if want.Body != nil || len(body) > 0 {
 			t.Errorf("body is %q without a type, want %s", body, want.Body)
@@ -208,6 +264,12 @@ func response(t *testing.T, a *providers.Action, f providers.ActionFixture) {
 	t.Helper()
 	resp := f.Response.HTTP()
 	defer resp.Body.Close()
+	if a.GivesFile() && f.IsSuccess() {
+		if resp.StatusCode >= http.StatusMultipleChoices || f.Response.Text == "" {
+			t.Error("a file is a success with a text")
+		}
+		return
+	}
 	data, err := a.Read(resp)
 	if f.IsSuccess() {
 		if err != nil {
