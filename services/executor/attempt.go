@@ -63,11 +63,11 @@ func (a *attempt) run(ctx context.Context) finding {
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
 	if a.plan.action.Effect == providers.EffectRead {
-		look := a.read
+		carryOut := a.read
 		if a.plan.action.GivesFile() {
-			look = a.download
+			carryOut = a.download
 		}
-		r, err := look(a.traced(ctx))
+		r, err := carryOut(a.traced(ctx))
 		if f, ok := unsent(err); ok {
 			return f
 		}
