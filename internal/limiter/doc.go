@@ -45,7 +45,10 @@
 //   - Without Redis, nothing is unlimited: see below. Acquire and Release take
 //     100 ms at most.
 //   - After a FLUSHALL buckets are full and gates that this process has closed
-//     stay closed; the next response corrects the rest.
+//     stay closed; the next response corrects the rest. Slots far ahead that this
+//     process was granted are not granted again, neither then nor by the local
+//     store nor when Redis comes back: but for one or two in each process, and
+//     for those of a process that has ended.
 //   - Times are the store's own. A clock that is set back, as by a failover,
 //     neither blocks nor frees anything.
 //

@@ -34,6 +34,9 @@ type fallback struct {
 	log      zerolog.Logger
 	now      func() time.Time
 
+	ahead ahead
+	turn  chan struct{} // of who reminds Redis: one at a time
+
 	mu       sync.Mutex
 	lost     bool
 	since    time.Time
@@ -43,7 +46,7 @@ type fallback struct {
 
 func newFallback(shared store, local *Memory, replicas func() int, log zerolog.Logger) *fallback {
 	return &fallback{
-		shared: shared, local: local, replicas: replicas, log: log, now: local.now, since: local.now(),
+		shared: shared, local: local, replicas: replicas, log: log, now: local.now, since: local.now(), turn: make(chan struct{}, 1),
 		breaker: circuitbreaker.NewBuilder[any]().WithFailureThreshold(redisErrors).WithSuccessThreshold(1).WithDelay(redisPause).Build(),
 	}
 }
@@ -62,15 +65,58 @@ func (f *fallback) Acquire(ctx context.Context, c Call) (Decision, error) {
 	}
 	var d Decision
 	err := f.ask(ctx, func(ctx context.Context) (err error) {
-		d, err = f.shared.Acquire(ctx, c)
+		if d, err = f.shared.Acquire(ctx, c); err == nil && len(f.ahead.forgotten(&c, &d, f.now())) > 0 {
+			d, err = f.remind(ctx, c, d)
+		}
 		return err
 	})
-	if err == nil || ctx.Err() != nil {
-		return d, err
+	if err != nil {
+		if ctx.Err() != nil {
+			return d, err
+		}
+		part := c.share(f.part())
+		f.local.after(&part, &f.ahead)
+		d, err = f.local.Acquire(ctx, part)
+		d.Permit.Local = true
 	}
-	d, err = f.local.Acquire(ctx, c.share(f.part()))
-	d.Permit.Local = true
+	if err == nil && d.Outcome == Granted {
+		f.ahead.note(&c, &d, f.now())
+	}
 	return d, err
+}
+
+// remind takes the slots that Redis has forgotten, and then one for the call. The
+// one that it has granted before them is given back.
+func (f *fallback) remind(ctx context.Context, c Call, d Decision) (Decision, error) {
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return d, ctx.Err()
+	}
+	for range 2 { // the first time, somebody else may have done it meanwhile
+		if err := f.shared.Release(ctx, d.Permit, unused(&d.Permit)); err != nil {
+			return d, err
+		}
+		var err error
+		if d, err = f.shared.Acquire(ctx, c); err != nil {
+			return d, err
+		}
+		missing := f.ahead.forgotten(&c, &d, f.now())
+		if len(missing) == 0 {
+			break
+		}
+		for _, m := range missing {
+			taken, err := f.shared.Acquire(ctx, m)
+			if err != nil {
+				return d, err
+			}
+			if taken.Outcome == Granted {
+				f.ahead.reminded(&m, taken.Permit.Limits[0].Mark)
+			}
+		}
+	}
+	return d, nil
 }
 
 var errOpen = errors.New("redis is lost, and tried again in a second")

@@ -85,11 +85,16 @@ func (l *Limiter) Release(ctx context.Context, p Permit, r Report) error {
 // Cancel gives back a permit whose call is not made. What is given back is as
 // much as lets nobody pass the limit: of a slot in the middle of a queue, nothing.
 func (l *Limiter) Cancel(ctx context.Context, p Permit) error {
+	return l.store.Release(ctx, p, unused(&p))
+}
+
+// unused is the report of a call that is not made.
+func unused(p *Permit) Report {
 	r := Report{Used: make(map[string]int64, len(p.Limits))}
-	for _, t := range p.Limits {
-		r.Used[t.ID] = 0
+	for i := range p.Limits {
+		r.Used[p.Limits[i].ID] = 0
 	}
-	return l.store.Release(ctx, p, r)
+	return r
 }
 
 // Join makes one permit of two of the same scope, such as those of both stages:

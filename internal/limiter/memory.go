@@ -153,6 +153,25 @@ func (m *Memory) chill() {
 	m.chilled = m.clock()
 }
 
+// after has the next slots of a call's limits come after those that were granted
+// ahead by another store.
+func (m *Memory) after(c *Call, granted *ahead) {
+	at := m.now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock()
+	for i := range c.Limits {
+		l := &c.Limits[i]
+		far := granted.of(c.Scope, l, at).Microseconds()
+		if far <= 0 || l.Queue {
+			continue
+		}
+		s := m.limit(c.Scope, l, now)
+		s.tat, s.due = max(s.tat, now+far+l.burst()*l.Rate.interval()), max(s.due, now+far)
+		m.put(limitKey(c.Scope, l.Key), now, &cell{limit: s, expires: s.expires(l, now)})
+	}
+}
+
 // closed tells whether a gate of the call is closed for longer than it can wait.
 func (m *Memory) closed(c *Call) (Decision, bool) {
 	m.mu.Lock()

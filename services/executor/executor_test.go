@@ -126,6 +126,7 @@ type story struct {
 	cfg      Config
 	reached  func(point, string) error // of the next executor
 	tune     func(*Service)            // the next executor; nil: it stays as it is
+	service  *Service                  // the last that was started
 	stop     func()
 }
 
@@ -171,7 +172,7 @@ func (s *story) start() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	service.reached = s.reached
+	s.service, service.reached = service, s.reached
 	if s.tune != nil {
 		s.tune(service)
 	}
