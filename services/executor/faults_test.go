@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -192,14 +193,13 @@ func TestProviderBreaksOff(t *testing.T) {
 	for name, speak := range manners {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var mu sync.Mutex
-			heard := 0
-			url := line(t, func(c *net.TCPConn) { mu.Lock(); heard++; mu.Unlock(); speak(c) })
+			var heard atomic.Int64
+			url := line(t, func(c *net.TCPConn) { heard.Add(1); speak(c) })
 			s := tell(t, nil, at(t, fakePack, url, nil))
 			s.start()
 			s.request(events.ActionRequest{ID: "w", Action: "things.create", Params: json.RawMessage(`{"title":"a"}`), Timeout: 300 * time.Millisecond})
-			if r := s.results(1)[0]; r.Outcome != events.Unknown || r.Attempts != 1 || heard != 1 {
-				t.Errorf("write: %s after %d attempts, %d heard: %v", r.Outcome, r.Attempts, heard, r.Error)
+			if r := s.results(1)[0]; r.Outcome != events.Unknown || r.Attempts != 1 || heard.Load() != 1 {
+				t.Errorf("write: %s after %d attempts, %d heard: %v", r.Outcome, r.Attempts, heard.Load(), r.Error)
 			}
 			s.request(events.ActionRequest{ID: "r", Action: "things.get", Params: json.RawMessage(`{"id":"1"}`), Timeout: 300 * time.Millisecond, MaxAttempts: 2})
 			if r := s.results(2)[1]; r.Outcome != events.Failed || r.Attempts == 0 || r.Error.Code != events.CodeTimeout && r.Error.Code != events.CodeProviderUnavailable && r.Error.Code != events.CodeProviderRejected {
