@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -23,7 +25,7 @@ func (p *Pack) Action(name string) (*Action, bool) {
 }
 
 // NearestAction returns the action that name was most likely meant to be, or "".
-func (p *Pack) NearestAction(name string) string { return nearest(name, maps.Keys(p.Actions)) }
+func (p *Pack) NearestAction(name string) string { return nearest.Name(name, maps.Keys(p.Actions)) }
 
 // AuthByID returns one way to authorise; the default one for "".
 func (p *Pack) AuthByID(id string) (*Auth, bool) {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 // MaxCache is the longest that an answer may be kept.
@@ -98,7 +100,7 @@ func (a *Action) checkCache(path string, r report) {
 	}
 	for i, name := range a.Invalidates {
 		if read, ok := a.pack.Actions[name]; !ok || read.Effect != EffectRead {
-			r(item(path+".invalidates", i), "must be a read of this pack%s", didYouMean(name, maps.Keys(a.pack.Actions)))
+			r(item(path+".invalidates", i), "must be a read of this pack%s", nearest.Hint(name, maps.Keys(a.pack.Actions)))
 		}
 	}
 }

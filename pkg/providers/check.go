@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -124,7 +126,7 @@ func (c *ErrorClass) check(path string, r report) {
 	}
 	known := slices.Values(codeNames())
 	if !slices.Contains(codeNames(), c.Code) {
-		r(path+".code", "must be an error code%s; there are %s", didYouMean(c.Code, known), strings.Join(codeNames(), ", "))
+		r(path+".code", "must be an error code%s; there are %s", nearest.Hint(c.Code, known), strings.Join(codeNames(), ", "))
 	}
 	checkSources(path+".retry_after", c.RetryAfter, r)
 	if c.NothingDone && c.Code != string(events.CodeProviderUnavailable) {

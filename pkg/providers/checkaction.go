@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 func (a *Action) check(path string, r report) {
@@ -104,7 +106,7 @@ func (a *Action) checkFields(path string, t Template, r report) {
 		}
 		property, ok := a.Params.properties()[name]
 		if !ok {
-			r(path, "{{%s}}: params has no property %s%s", field, name, didYouMean(name, maps.Keys(a.Params.properties())))
+			r(path, "{{%s}}: params has no property %s%s", field, name, nearest.Hint(name, maps.Keys(a.Params.properties())))
 			continue
 		}
 		if !isScalarSchema(property) {
@@ -145,7 +147,7 @@ func (a *Action) checkBody(path string, r report) {
 	checkWord(path+".body.encoding", string(body.Encoding), r, string(EncodingJSON), string(EncodingForm), string(EncodingRaw), string(EncodingMultipart))
 	for i, name := range body.Omit {
 		if _, ok := a.Params.properties()[name]; !ok {
-			r(item(path+".body.omit", i), "%s is no parameter%s", name, didYouMean(name, maps.Keys(a.Params.properties())))
+			r(item(path+".body.omit", i), "%s is no parameter%s", name, nearest.Hint(name, maps.Keys(a.Params.properties())))
 		}
 	}
 }

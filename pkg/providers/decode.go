@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -95,7 +97,7 @@ func (d *document) structure(node *yaml.Node, into reflect.Value, path string) {
 	d.mapping(node, path, func(key string, at, value *yaml.Node) {
 		field, ok := fields[key]
 		if !ok {
-			d.fail(at.Line, joinPath(path, key), "unknown key"+didYouMean(key, maps.Keys(fields)))
+			d.fail(at.Line, joinPath(path, key), "unknown key"+nearest.Hint(key, maps.Keys(fields)))
 			return
 		}
 		d.value(value, field, joinPath(path, key))

@@ -13,8 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/vm"
+	"github.com/plugfn/plugfn/pkg/providers/expression"
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -60,7 +61,7 @@ type Find struct {
 // seconds). A condition that cannot be evaluated is false.
 type Match struct {
 	text    string
-	program *vm.Program
+	program *expression.Program
 }
 
 type candidate struct {
@@ -77,7 +78,7 @@ func (m *Match) UnmarshalYAML(node *yaml.Node) error {
 	if err != nil {
 		return err
 	}
-	program, _, err := compilePredicate(text, expr.Env(candidate{}))
+	program, err := compilePredicate(text, candidate{})
 	if err != nil {
 		return atLine(node, "%w", err)
 	}
@@ -91,16 +92,11 @@ func (m Match) IsZero() bool { return m.program == nil }
 // String returns the condition as it was written.
 func (m Match) String() string { return m.text }
 
-func (m Match) holds(c candidate) bool {
-	machine := vm.VM{MemoryBudget: maxPredicateMemory}
-	result, err := machine.Run(m.program, c)
-	yes, ok := result.(bool)
-	return err == nil && ok && yes
-}
+func (m Match) holds(c candidate) bool { return isTrue(m.program, c) }
 
 func candidateOf(params map[string]any, key string, first time.Time) candidate {
 	since := first.Add(-sinceMargin).UTC()
-	copied, _ := arithmetic(decodeBody(rawOf(params))).(map[string]any)
+	copied, _ := expression.Numbers(decodeBody(rawOf(params))).(map[string]any)
 	return candidate{Params: copied, Key: key, Since: since.Format(time.RFC3339), SinceUnix: int(since.Unix())}
 }
 
@@ -207,7 +203,7 @@ func (l *Look) Read(resp *http.Response) (Found, error) {
 	}
 	for _, item := range items {
 		on := l.on
-		on.Item = arithmetic(decodeBody(rawOf(item))) // a copy: it changes what it is given
+		on.Item = expression.Numbers(decodeBody(rawOf(item))) // a copy: it changes what it is given
 		if l.find.Match.holds(on) {
 			return Found{Data: l.data(item), Complete: true}, nil
 		}
@@ -244,7 +240,7 @@ func (f *Find) check(path string, of *Action, r report) {
 	f.action = of.pack.Actions[f.Action]
 	switch {
 	case f.action == nil:
-		r(path+".action", "is no action of the pack%s", didYouMean(f.Action, maps.Keys(of.pack.Actions)))
+		r(path+".action", "is no action of the pack%s", nearest.Hint(f.Action, maps.Keys(of.pack.Actions)))
 		return
 	case f.action.Effect != EffectRead:
 		r(path+".action", "must have effect: %s", EffectRead)
@@ -275,7 +271,7 @@ func (f *Find) checkParam(path, name string, of *Action, r report) {
 		properties = f.action.Params.properties()
 	}
 	if _, ok := properties[name]; !ok {
-		r(path, "is no parameter of %s%s", f.Action, didYouMean(name, maps.Keys(properties)))
+		r(path, "is no parameter of %s%s", f.Action, nearest.Hint(name, maps.Keys(properties)))
 	}
 	for _, field := range f.Params[name].fields() {
 		if field != keyField && field != sinceField && !of.isParam(field) {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -82,7 +84,7 @@ func checkKeywords(node *yaml.Node, at string, depth int) []error {
 			}
 		default:
 			problems = append(problems, atLine(key, "%sunknown keyword %s%s",
-				at, strconv.Quote(clip(key.Value, 60)), didYouMean(key.Value, maps.Keys(known))))
+				at, strconv.Quote(clip(key.Value, 60)), nearest.Hint(key.Value, maps.Keys(known))))
 		}
 	}
 	return problems
@@ -107,7 +109,7 @@ func checkInner(node *yaml.Node, at string, depth int) []error {
 func checkKeywordText(keyword, text string) error {
 	switch {
 	case keyword == "format" && !slices.Contains(formats(), text):
-		return errors.New("is unknown" + didYouMean(text, slices.Values(formats())))
+		return errors.New("is unknown" + nearest.Hint(text, slices.Values(formats())))
 	case keyword == "$ref" && !strings.HasPrefix(text, "#"):
 		return errors.New("must begin with #: a schema refers to nothing outside itself")
 	case keyword == "$schema" && text != dialect:

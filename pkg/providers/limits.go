@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"go.yaml.in/yaml/v3"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -70,7 +72,7 @@ func (l *Limit) BurstOrDefault(rate Rate) int {
 // NearestLimit returns the ID of a limit of the pack that a name was most
 // likely meant to be, "" when none is close.
 func (p *Pack) NearestLimit(name string) string {
-	return nearest(name, func(yield func(string) bool) {
+	return nearest.Name(name, func(yield func(string) bool) {
 		for _, l := range p.Limits {
 			if !yield(l.ID) {
 				return

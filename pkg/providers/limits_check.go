@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 const (
@@ -40,7 +42,7 @@ func (p *Pack) checkLimits(r report) {
 			path := item("actions."+name+".limits", i)
 			switch {
 			case byID[id] == nil:
-				r(path, "no limit is called %q%s", clip(id, 40), didYouMean(id, maps.Keys(byID)))
+				r(path, "no limit is called %q%s", clip(id, 40), nearest.Hint(id, maps.Keys(byID)))
 			case slices.Index(a.LimitIDs, id) < i:
 				r(path, "%s is there twice", id)
 			}
@@ -94,7 +96,7 @@ func (l *Limit) checkObserved(path string, r report) {
 		r(path+".observe", "goes with a rate")
 	}
 	if l.Observe != "" && !slices.Contains(observeForms(), l.Observe) {
-		r(path+".observe", "must be one of %s%s", strings.Join(observeForms(), ", "), didYouMean(l.Observe, slices.Values(observeForms())))
+		r(path+".observe", "must be one of %s%s", strings.Join(observeForms(), ", "), nearest.Hint(l.Observe, slices.Values(observeForms())))
 	}
 	if l.Read == nil {
 		return
@@ -127,7 +129,7 @@ func (l *Limit) checkKey(path string, r report) {
 		name, isParam := strings.CutPrefix(dimension, dimensionParam)
 		switch {
 		case !slices.Contains(known, dimension) && (!isParam || name == ""):
-			r(item(path, i), "must be %s or params.NAME%s", strings.Join(known, ", "), didYouMean(dimension, slices.Values(known)))
+			r(item(path, i), "must be %s or params.NAME%s", strings.Join(known, ", "), nearest.Hint(dimension, slices.Values(known)))
 		case slices.Index(l.Key, dimension) < i:
 			r(item(path, i), "%s is there twice", dimension)
 		}
@@ -160,7 +162,7 @@ func (a *Action) bindLimits(all []*Limit, named map[string]bool, path string, r 
 		at, cost := path+".cost."+id, a.Cost[id]
 		switch l := rates[id]; {
 		case l == nil:
-			r(at, "no rate of this action is called %q%s", clip(id, 40), didYouMean(id, maps.Keys(rates)))
+			r(at, "no rate of this action is called %q%s", clip(id, 40), nearest.Hint(id, maps.Keys(rates)))
 		case cost < 1 || cost > l.BurstOrDefault(l.Rate):
 			r(at, "must be from 1 to the burst of %s, which is %d", id, l.BurstOrDefault(l.Rate))
 		}
@@ -171,7 +173,7 @@ func (a *Action) checkLimitParam(name, limit, path string, r report) {
 	property, ok := a.Params.properties()[name]
 	switch {
 	case !ok:
-		r(path+".limits", "the key of %s has params.%s, and params has no such property%s", limit, name, didYouMean(name, maps.Keys(a.Params.properties())))
+		r(path+".limits", "the key of %s has params.%s, and params has no such property%s", limit, name, nearest.Hint(name, maps.Keys(a.Params.properties())))
 	case !isScalarSchema(property):
 		r(path+".limits", "the key of %s has params.%s: params.properties.%s must have type string, integer, number or boolean", limit, name, name)
 	}

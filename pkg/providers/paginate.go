@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
+
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 // PageType is how a provider is asked for the next page of a list.
@@ -102,7 +104,7 @@ func (a *Action) checkPageParams(path string, r report) {
 		property, ok := a.Params.properties()[name].(map[string]any)
 		switch {
 		case !ok:
-			r(path+"."+field, "params has no property %s%s", name, didYouMean(name, maps.Keys(a.Params.properties())))
+			r(path+"."+field, "params has no property %s%s", name, nearest.Hint(name, maps.Keys(a.Params.properties())))
 		case p.Type != PageCursor && property["type"] != "integer":
 			r(path+"."+field, "params.properties.%s must have type: integer", name)
 		}

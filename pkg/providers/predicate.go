@@ -1,16 +1,12 @@
 package providers
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
-	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/vm"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/plugfn/plugfn/pkg/providers/expression"
 )
 
 // Predicate is a condition on a response, in expr (github.com/expr-lang/expr):
@@ -33,7 +29,7 @@ import (
 // len, lower, upper, trim, int and float.
 type Predicate struct {
 	text      string
-	program   *vm.Program
+	program   *expression.Program
 	readsBody bool
 }
 
@@ -45,9 +41,8 @@ type verdict struct {
 }
 
 const (
-	maxPredicateText   = 1000    // bytes
-	maxPredicateNodes  = 100     // of its syntax tree
-	maxPredicateMemory = 100_000 // elements
+	maxPredicateText  = 1000 // bytes
+	maxPredicateNodes = 100  // of its syntax tree
 )
 
 // UnmarshalYAML compiles the predicate.
@@ -69,34 +64,19 @@ func (p Predicate) String() string { return p.text }
 func (p Predicate) IsZero() bool { return p.program == nil }
 
 func parsePredicate(text string) (Predicate, error) {
-	program, readsBody, err := compilePredicate(text, expr.Env(verdict{}))
+	program, err := compilePredicate(text, verdict{})
 	if err != nil {
 		return Predicate{}, err
 	}
-	return Predicate{text: text, program: program, readsBody: readsBody}, nil
+	return Predicate{text: text, program: program, readsBody: program.Reads("body")}, nil
 }
 
 // compilePredicate compiles a condition on the fields of an environment.
-func compilePredicate(text string, env expr.Option) (program *vm.Program, readsBody bool, err error) {
-	if len(text) > maxPredicateText {
-		return nil, false, fmt.Errorf("is longer than %d bytes", maxPredicateText)
-	}
-	guard := &predicateGuard{}
-	options := []expr.Option{
-		env, expr.AsBool(), expr.MaxNodes(maxPredicateNodes),
-		expr.DisableAllBuiltins(), expr.Patch(guard),
-	}
-	for _, name := range predicateFunctions() {
-		options = append(options, expr.EnableBuiltin(name))
-	}
-	program, err = expr.Compile(text, options...)
-	if err != nil {
-		return nil, false, errors.New(firstLine(err.Error()))
-	}
-	if guard.err != nil {
-		return nil, false, guard.err
-	}
-	return program, guard.readsBody, nil
+func compilePredicate(text string, env any) (*expression.Program, error) {
+	return expression.Language{
+		Env: env, Boolean: true, Builtins: predicateFunctions(),
+		MaxText: maxPredicateText, MaxNodes: maxPredicateNodes,
+	}.Compile(text)
 }
 
 func predicateFunctions() []string {
@@ -114,66 +94,19 @@ func (p Predicate) Holds(status int, header http.Header, body any) bool {
 		on.Header[strings.ToLower(name)] = header.Get(name)
 	}
 	if raw, err := encodeJSON(body); err == nil {
-		on.Body = arithmetic(decodeBody(raw)) // on a copy: it changes what it is given
+		on.Body = expression.Numbers(decodeBody(raw)) // on a copy: it changes what it is given
 	}
 	return p.holds(on)
 }
 
 // holds evaluates the condition; an error in it is false.
-func (p Predicate) holds(on verdict) bool {
-	machine := vm.VM{MemoryBudget: maxPredicateMemory}
-	result, err := machine.Run(p.program, on)
+func (p Predicate) holds(on verdict) bool { return isTrue(p.program, on) }
+
+// isTrue evaluates a condition; an error in it is false.
+func isTrue(program *expression.Program, on any) bool {
+	result, err := program.Run(on)
 	yes, ok := result.(bool)
 	return err == nil && ok && yes
-}
-
-// predicateGuard refuses what could take long or much memory, and notes
-// whether the body is read.
-type predicateGuard struct {
-	readsBody bool
-	err       error
-}
-
-// Visit is called for each node of the syntax tree.
-func (g *predicateGuard) Visit(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.IdentifierNode:
-		g.readsBody = g.readsBody || n.Value == "body" || n.Value == "$env"
-	case *ast.BinaryNode:
-		_, constant := n.Right.(*ast.StringNode)
-		if n.Operator == ".." || n.Operator == "+" || n.Operator == "matches" && !constant {
-			g.refuse("operator " + n.Operator)
-		}
-	case *ast.VariableDeclaratorNode:
-		g.refuse("let")
-	case *ast.CallNode:
-		g.refuse("a call")
-	case *ast.BuiltinNode:
-		if !slices.Contains(predicateFunctions(), n.Name) {
-			g.refuse("function " + n.Name)
-		}
-	case *ast.PredicateNode:
-		inner := &loopFinder{}
-		ast.Walk(&n.Node, inner)
-		if inner.found {
-			g.refuse("a loop in a loop")
-		}
-	}
-}
-
-func (g *predicateGuard) refuse(what string) {
-	if g.err == nil {
-		g.err = errors.New(what + " cannot be used in a predicate; functions are " + strings.Join(predicateFunctions(), ", "))
-	}
-}
-
-// loopFinder tells whether a tree holds the body of any, all, none or one.
-type loopFinder struct{ found bool }
-
-// Visit is called for each node of the syntax tree.
-func (f *loopFinder) Visit(node *ast.Node) {
-	_, ok := (*node).(*ast.PredicateNode)
-	f.found = f.found || ok
 }
 
 func firstLine(s string) string {

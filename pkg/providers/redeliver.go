@@ -9,6 +9,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/plugfn/plugfn/pkg/providers/expression"
+
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 const (
@@ -75,7 +79,7 @@ func (d *Redeliver) attempt(item any) (DeliveryAttempt, bool) {
 	if !hasID || !hasTime || !isTime || len(id) > maxID {
 		return DeliveryAttempt{}, false
 	}
-	copied := arithmetic(decodeBody(rawOf(item))) // it changes what it is given
+	copied := expression.Numbers(decodeBody(rawOf(item))) // it changes what it is given
 	return DeliveryAttempt{
 		ID: id, Time: at.UTC(), Failed: d.Failed.holds(candidate{Item: copied}), Again: fillParams(d.With, item),
 	}, true
@@ -125,7 +129,7 @@ func (d *Redeliver) check(p *Pack, r report) {
 func (d *Redeliver) checkAction(p *Pack, path, name, paramsPath string, params map[string]JSONTemplate, r report) {
 	a := p.Actions[name]
 	if a == nil {
-		r(path, "is no action of the pack%s", didYouMean(name, maps.Keys(p.Actions)))
+		r(path, "is no action of the pack%s", nearest.Hint(name, maps.Keys(p.Actions)))
 		return
 	}
 	properties := map[string]any{}
@@ -134,7 +138,7 @@ func (d *Redeliver) checkAction(p *Pack, path, name, paramsPath string, params m
 	}
 	for _, param := range slices.Sorted(maps.Keys(params)) {
 		if _, ok := properties[param]; !ok {
-			r(paramsPath+"."+param, "is no parameter of %s%s", name, didYouMean(param, maps.Keys(properties)))
+			r(paramsPath+"."+param, "is no parameter of %s%s", name, nearest.Hint(param, maps.Keys(properties)))
 		}
 		for _, field := range params[param].fields() {
 			if name == d.List || !strings.HasPrefix(field, itemField+".") {

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 // App is what the operator sets for a provider. All of it is optional.
@@ -42,7 +44,7 @@ func NewRegistry(packs map[string]*Pack, apps map[string]App) (*Registry, error)
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(apps)) {
 		if _, ok := r.packs[name]; !ok {
-			problems = append(problems, fmt.Errorf("app %s: no provider has this name%s", clip(name, 60), didYouMean(name, maps.Keys(packs))))
+			problems = append(problems, fmt.Errorf("app %s: no provider has this name%s", clip(name, 60), nearest.Hint(name, maps.Keys(packs))))
 			continue
 		}
 		app := apps[name]
@@ -82,7 +84,7 @@ func (r *Registry) Pack(name string) (*Pack, bool) {
 func (r *Registry) Names() []string { return slices.Clone(r.names) }
 
 // Nearest returns the provider that name was most likely meant to be, or "".
-func (r *Registry) Nearest(name string) string { return nearest(name, slices.Values(r.names)) }
+func (r *Registry) Nearest(name string) string { return nearest.Name(name, slices.Values(r.names)) }
 
 // App returns the operator's settings for a provider; the zero value if there
 // are none.

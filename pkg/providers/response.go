@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/plugfn/plugfn/pkg/providers/expression"
+
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -108,7 +110,7 @@ func (r *response) holds(p Predicate) bool {
 		}
 	}
 	if p.readsBody && r.verdict.Body == nil {
-		r.verdict.Body = arithmetic(decodeBody(r.raw))
+		r.verdict.Body = expression.Numbers(decodeBody(r.raw))
 	}
 	return p.holds(*r.verdict)
 }
@@ -305,27 +307,4 @@ func rawAt(raw json.RawMessage, pointer []string) json.RawMessage {
 		}
 	}
 	return raw
-}
-
-// arithmetic puts numbers that expr can compare in place of json.Number.
-func arithmetic(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for name, member := range v {
-			v[name] = arithmetic(member)
-		}
-	case []any:
-		for i, item := range v {
-			v[i] = arithmetic(item)
-		}
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return int(n)
-		}
-		if f, err := v.Float64(); err == nil {
-			return f
-		}
-		return nil
-	}
-	return v
 }

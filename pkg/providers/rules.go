@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
@@ -89,7 +91,7 @@ func (c *collector) suggest(e *jsonschema.ValidationError, name string) string {
 	if len(e.InstanceLocation) > 0 {
 		return ""
 	}
-	return didYouMean(name, maps.Keys(c.known))
+	return nearest.Hint(name, maps.Keys(c.known))
 }
 
 func (c *collector) add(e *jsonschema.ValidationError, member, rule string) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
+
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 )
@@ -139,7 +141,7 @@ func (s *Schema) checkParams(path string, r report) {
 	for _, name := range required {
 		text := fmt.Sprint(name)
 		if _, ok := s.properties()[text]; !ok {
-			r(path+".required", "%s is no parameter%s", text, didYouMean(text, maps.Keys(s.properties())))
+			r(path+".required", "%s is no parameter%s", text, nearest.Hint(text, maps.Keys(s.properties())))
 		}
 	}
 }

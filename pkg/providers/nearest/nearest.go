@@ -1,13 +1,16 @@
-package providers
+// Package nearest finds the name that was most likely meant by an unknown one.
+//
+// Allowed imports: the standard library.
+package nearest
 
 import (
 	"iter"
 	"slices"
 )
 
-// nearest returns the candidate that name was most likely meant to be, "" when
+// Name returns the candidate that name was most likely meant to be, "" when
 // none is close. Ties go to the first in alphabetical order.
-func nearest(name string, candidates iter.Seq[string]) string {
+func Name(name string, candidates iter.Seq[string]) string {
 	if len(name) > 100 {
 		return ""
 	}
@@ -20,9 +23,10 @@ func nearest(name string, candidates iter.Seq[string]) string {
 	return best
 }
 
-// didYouMean is the end of a message about an unknown name.
-func didYouMean(name string, candidates iter.Seq[string]) string {
-	if c := nearest(name, candidates); c != "" {
+// Hint is the end of a message about an unknown name: ", did you mean x?", or ""
+// when none is close.
+func Hint(name string, candidates iter.Seq[string]) string {
+	if c := Name(name, candidates); c != "" {
 		return ", did you mean " + c + "?"
 	}
 	return ""

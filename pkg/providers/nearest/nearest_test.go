@@ -1,4 +1,4 @@
-package providers
+package nearest
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestNearest(t *testing.T) {
+func TestName(t *testing.T) {
 	names := slices.Values([]string{"issues.create", "issues.get", "issues.list", "pulls.create", "chat.postMessage"})
 	for name, want := range map[string]string{
 		"issue.create":                    "issues.create",
@@ -21,8 +21,8 @@ func TestNearest(t *testing.T) {
 		"users.delete.all":                "",
 		strings.Repeat("issues.get", 100): "",
 	} {
-		if got := nearest(name, names); got != want {
-			t.Errorf("nearest(%q) is %q, want %q", name, got, want)
+		if got := Name(name, names); got != want {
+			t.Errorf("Name(%q) is %q, want %q", name, got, want)
 		}
 	}
 }
