@@ -30,6 +30,8 @@ func TestArchitectureImportRule(t *testing.T) {
 		{"pkg/providers/catalog", "/pkg/plugfn", product, false},
 		{"pkg/providers/catalog", "/pkg/providers/providertest", test, true},
 		{"pkg/plugfn", "/pkg/providers", product, true},
+		{"pkg/workflow", "/pkg/providers/expression", product, true},
+		{"pkg/workflow", "/internal/bus", product, false},
 		{"pkg/plugfn", "/internal/bus", product, false},
 		{"pkg/pluginx", "/pkg/events", product, false},
 		{"internal/bus", "/pkg/events", product, true},

@@ -29,6 +29,8 @@ func mayImport(room string) (rooms []string, known bool) {
 		return nil, true
 	case room == "pkg/providers":
 		return []string{"pkg/events"}, true
+	case room == "pkg/workflow":
+		return []string{"pkg/events", "pkg/providers"}, true
 	case room == "pkg/plugfn":
 		return []string{"pkg"}, true
 	case top == "internal":

@@ -163,3 +163,20 @@ func (s *Schema) hasPointer(tokens []string) bool {
 	}
 	return len(tokens) > 0
 }
+
+// ParseSchema reads a schema that is written as JSON, and compiles it.
+func ParseSchema(data json.RawMessage) (*Schema, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(data, &document); err != nil || len(document.Content) != 1 {
+		return nil, errors.New("is not JSON")
+	}
+	s := &Schema{}
+	err := s.UnmarshalYAML(document.Content[0])
+	if line := (*lineError)(nil); errors.As(err, &line) {
+		err = line.err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}

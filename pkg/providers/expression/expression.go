@@ -9,6 +9,7 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/checker/nature"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
@@ -42,6 +43,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s (%d:%d)", e.Message, e.L
 type Program struct {
 	text  string
 	code  *vm.Program
+	root  ast.Node // with the types that the values are said to have
 	paths [][]string
 	texts bool
 }
@@ -52,18 +54,8 @@ func (l Language) Compile(text string) (*Program, error) {
 	if len(text) > l.MaxText {
 		return nil, fmt.Errorf("is longer than %d bytes", l.MaxText)
 	}
-	guard := &guard{language: l}
-	options := []expr.Option{
-		expr.Env(l.env()), expr.MaxNodes(uint(max(l.MaxNodes, 1))), //nolint:gosec // above zero
-		expr.DisableAllBuiltins(), expr.Patch(guard),
-	}
-	if l.Boolean {
-		options = append(options, expr.AsBool())
-	}
-	for _, name := range l.Builtins {
-		options = append(options, expr.EnableBuiltin(name))
-	}
-	code, err := expr.Compile(text, options...)
+	guard := newGuard(l)
+	code, err := l.compile(text, l.env(l.Env), guard)
 	switch {
 	case guard.unknown != nil:
 		return nil, guard.unknown.in(text)
@@ -72,14 +64,47 @@ func (l Language) Compile(text string) (*Program, error) {
 	case guard.refused != nil:
 		return nil, guard.refused.in(text)
 	}
-	return &Program{text: text, code: code, paths: guard.paths(), texts: l.Texts}, nil
+	p := &Program{text: text, code: code, root: code.Node(), paths: guard.paths(), texts: l.Texts}
+	if fields, ok := l.Env.(types.Map); ok {
+		// It runs without the types: expr would trust them, and a field that may be
+		// absent is no text then.
+		if p.code, err = l.compile(text, l.env(untyped(fields)), newGuard(l)); err != nil {
+			return nil, l.explain(text, err)
+		}
+	}
+	return p, nil
 }
 
-// env is Env with the functions of this package.
-func (l Language) env() any {
-	fields, ok := l.Env.(types.Map)
+func (l Language) compile(text string, env any, guard *guard) (*vm.Program, error) {
+	options := []expr.Option{
+		expr.Env(env), expr.MaxNodes(uint(max(l.MaxNodes, 1))),
+		expr.DisableAllBuiltins(), expr.Patch(guard),
+	}
+	if l.Boolean {
+		options = append(options, expr.AsBool())
+	}
+	for _, name := range l.Builtins {
+		options = append(options, expr.EnableBuiltin(name))
+	}
+	return expr.Compile(text, options...)
+}
+
+func untyped(fields types.Map) types.Map {
+	all := make(types.Map, len(fields))
+	for name, kind := range fields {
+		all[name] = types.Any
+		if kind.Nature().Kind == reflect.Func {
+			all[name] = kind
+		}
+	}
+	return all
+}
+
+// env is an environment with the functions of this package.
+func (l Language) env(env any) any {
+	fields, ok := env.(types.Map)
 	if !ok || !l.Texts {
-		return l.Env
+		return env
 	}
 	all := make(types.Map, len(fields)+16)
 	for name, kind := range fields {
@@ -118,30 +143,8 @@ func (p *Program) Reads(name string) bool {
 	return slices.ContainsFunc(p.paths, func(path []string) bool { return path[0] == name || path[0] == "$env" })
 }
 
-// Kind is the kind of the result; reflect.Invalid when only a run can tell.
-func (p *Program) Kind() reflect.Kind {
-	kind := p.code.Node().Nature()
-	if kind == nil || kind.Type == nil {
-		return reflect.Invalid
-	}
-	return kind.Kind
-}
-
-// Constant reports whether the expression is one value written out.
-func (p *Program) Constant() (value any, ok bool) {
-	switch n := p.code.Node().(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.IntegerNode:
-		return n.Value, true
-	case *ast.FloatNode:
-		return n.Value, true
-	case *ast.BoolNode:
-		return n.Value, true
-	default:
-		return nil, false
-	}
-}
+// Result is the type of the result.
+func (p *Program) Result() *nature.Nature { return p.root.Nature() }
 
 // Run evaluates the expression on values: what Env is, or a map for a types.Map,
 // which Run may add to. The error is one line without the text of the expression.

@@ -22,7 +22,7 @@ func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		`event.data.isue`:                            "unknown field isue, did you mean issue? (1:12)",
 		"event.data\n  .issue.titel":                 "unknown field titel, did you mean title? (2:10)",
-		`any(event.data.issue.labels, .nmae == "x")`: "unknown field nmae, did you mean name? (1:31)",
+		`any(event.data.issue.labels, .nmme == "x")`: "unknown field nmme, did you mean name? (1:31)",
 		`evnt.data`:                                "unknown name evnt, did you mean event? (1:1)",
 		`event.data.issue.title == 5`:              `invalid operation: == (mismatched types string and int) (1:24)`,
 		`"#" + event.data.issue.number`:            "invalid operation: + (mismatched types string and int): string(…) makes a text of a value (1:5)",
@@ -62,6 +62,7 @@ func TestRun(t *testing.T) {
 		`join(map(event.data.issue.labels, "- " + .name), "")`:    "- bug- ui",
 		`upper(input.t) + string(input.a) + string(input.absent)`: "X1",
 		`toJSON(input.list)`:                                      `["p","q"]`,
+		`event.data.issue.absent == nil`:                          nil,
 		`fromJSON("[1]")[0]`:                                      1,
 		`len(split("a,b", ","))`:                                  2,
 		`replace("a.b", ".", "-")`:                                "a-b",
@@ -119,6 +120,21 @@ func TestTextsAreBounded(t *testing.T) {
 		values := map[string]any{"input": map[string]any{"list": list, "long": strings.Repeat("x", 5000), "number": strings.Repeat("1", 300)}}
 		if _, err := p.Run(values); err == nil || !strings.Contains(err.Error(), "makes texts of more than") {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestAbsent has a field that the type promises and the value lacks: it equals
+// nothing, and is no end of the run.
+func TestAbsent(t *testing.T) {
+	for _, text := range []string{`event.data.issue.title == "x"`, `event.data.issue.number == 5`, `(event.data.issue.labels ?? []) == [1]`} {
+		p, err := language().Compile(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]any{"event": map[string]any{"data": map[string]any{"issue": map[string]any{}}}}
+		if got, err := p.Run(values); err != nil || got != false {
+			t.Errorf("%s is %v, %v", text, got, err)
 		}
 	}
 }

@@ -46,6 +46,8 @@ type guard struct {
 	refused  *fault
 }
 
+func newGuard(l Language) *guard { return &guard{language: l} }
+
 // Visit is called for each node of the syntax tree, the inner ones first.
 func (g *guard) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
