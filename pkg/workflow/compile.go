@@ -145,6 +145,7 @@ type scope struct {
 	steps  types.Map         // those that have ended
 	vars   map[string]string // :: name → type as JSON Schema calls it, "" any
 	loops  int
+	apart  bool // other steps go on at the same time
 }
 
 // with is a scope that has a variable more.
@@ -191,6 +192,9 @@ func (c *compiler) program() *Program {
 		failed.steps[id] = stepType(types.Any)
 	}
 	p.OnError = c.list(d.OnError, "on_error", failed)
+	p.tasks = map[string]*Task{}
+	p.index(p.Steps)
+	p.index(p.OnError)
 	return p
 }
 

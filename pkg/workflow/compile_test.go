@@ -121,6 +121,7 @@ func TestProblems(t *testing.T) {
 		head + `  - {id: a, wait_for: {provider: github, event: issues.opened, match: candidate.data.isue == 1}}`:                 `unknown field isue, did you mean issue?`,
 		head + `  - {id: a, parallel: {branches: {x: [{id: b, filter: 'true'}]}}}`:                                                `must have from 2 to 20 entries`,
 		head + `  - {id: a, respond: {data: "${{ 1 + }}"}}`:                                                                       `6:36: steps[0].respond.data: unexpected`,
+		head + `  - {id: a, foreach: {in: "[1]", steps: [{id: b, respond: {data: 1}}]}}`:                                          `respond: has no place in parallel and foreach`,
 		head + `  - {id: a, respond: {data: "${{ 1 "}}`:                                                                           `steps[0].respond.data: has a ${{ without its }}`,
 		head + `  - {id: a, filter: &x 'true'}`:                                                                                   `has an alias or an anchor`,
 		head + `  - {id: a, if: 5, filter: 'true'}`:                                                                               `6:17: steps[0].if: must be a text: write "5"`,

@@ -18,6 +18,25 @@ type Program struct {
 	Timeout    time.Duration        // of a run
 	Steps      []*Task
 	OnError    []*Task // nil: nothing follows the failure of the run
+
+	tasks map[string]*Task // by id
+}
+
+// Task returns the step of an id; nil when there is none.
+func (p *Program) Task(id string) *Task { return p.tasks[id] }
+
+// IDs lists the ids of all steps in alphabetical order.
+func (p *Program) IDs() []string { return sortedKeys(p.tasks) }
+
+// index notes the steps of a list by their ids, with those inside them.
+func (p *Program) index(tasks []*Task) {
+	for _, t := range tasks {
+		p.tasks[t.ID] = t
+		for _, list := range t.Lists {
+			p.index(list)
+		}
+		p.index(t.Handlers)
+	}
 }
 
 // Task is a step that was compiled. Which fields are set follows from its kind.

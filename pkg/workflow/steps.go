@@ -68,6 +68,9 @@ func (c *compiler) step(step *Step, path string, s scope) *Task {
 	case KindCall:
 		c.call(t, path+".call_workflow", s)
 	case KindRespond:
+		if s.apart {
+			c.report(path+".respond", "has no place in parallel and foreach: which one came last would be chance")
+		}
 		t.Data = c.template(cmpRaw(step.Respond.Data), path+".respond.data", s)
 	}
 	s.steps[step.ID] = stepType(result)
@@ -349,7 +352,7 @@ func (c *compiler) parallel(t *Task, path string, s scope) {
 			c.report(at, "has no steps")
 		}
 		inner := s
-		inner.steps = maps.Clone(outer)
+		inner.apart, inner.steps = true, maps.Clone(outer)
 		t.Names = append(t.Names, name)
 		t.Lists = append(t.Lists, c.list(p.Branches[name], at, inner))
 		maps.Copy(s.steps, inner.steps)
@@ -381,6 +384,7 @@ func (c *compiler) foreach(t *Task, path string, s scope) {
 	if _, taken := s.fields[name]; !variableName.MatchString(name) || taken && f.As != "" || name == "index" || name == "steps" {
 		c.report(path+".as", "must be a-z, then a-z, 0-9 and _, and no variable that is there already")
 	}
+	s.apart = true
 	inner := s.inner().with(name, item).with("index", types.Int)
 	t.Lists = [][]*Task{c.list(f.Steps, path+".steps", inner)}
 }
