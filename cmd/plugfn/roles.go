@@ -23,6 +23,7 @@ import (
 	"github.com/plugfn/plugfn/services/ingress"
 	"github.com/plugfn/plugfn/services/scheduler"
 	"github.com/plugfn/plugfn/services/scheduler/heal"
+	"github.com/plugfn/plugfn/services/scheduler/schedules"
 )
 
 // The services by the names that `plugfn serve` takes, which are those of their
@@ -168,21 +169,36 @@ func (p *process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error
 	if err != nil {
 		return nil, err
 	}
-	s, err := scheduler.New(scheduler.Config{
-		JetStream: b.JetStream(), Firings: b, Log: log, DrainTimeout: p.settings.DrainTimeout,
+	key, err := p.apiKey()
+	if err != nil {
+		return nil, err
+	}
+	kept, err := schedules.New(schedules.Config{
+		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Providers: p.registry, APIKey: key, Log: log,
+		MaxPerUser: p.settings.SchedulesPerUser,
 	})
-	return &scheduling{s, healer}, err
+	if err != nil {
+		return nil, err
+	}
+	s, err := scheduler.New(scheduler.Config{
+		JetStream: b.JetStream(), Firings: b, Schedules: kept, Log: log, DrainTimeout: p.settings.DrainTimeout,
+	})
+	return &scheduling{s, kept, healer}, err
 }
 
 // scheduling is a scheduler with the jobs of its own.
 type scheduling struct {
 	*scheduler.Service
-	healer *heal.Service
+	schedules *schedules.Service
+	healer    *heal.Service
 }
+
+// Mount adds the HTTP routes of schedules.
+func (s *scheduling) Mount(mux *http.ServeMux) { s.schedules.Mount(mux) }
 
 // Run ends when one of them cannot go on, or ctx ends.
 func (s *scheduling) Run(ctx context.Context) error {
-	return runGroup(ctx, s.Service.Run, s.healer.Run)
+	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.healer.Run)
 }
 
 func (p *process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {

@@ -43,6 +43,7 @@ func crossings(scope, name, inbox string) []crossing {
 		{asks, events.PrefixAction + scope},
 		{asks, events.PrefixCall + scope},
 		{asks, events.PrefixService + "executor.cancel." + scope},
+		{asks, subjectSchedules + scope},
 		{hears, events.PrefixEvent + scope},
 		{hears, events.PrefixConnection + scope},
 		{hears, events.PrefixResult + scope},

@@ -79,6 +79,14 @@ func deleteIfThere(ctx context.Context, stream jetstream.Stream, sequence uint64
 	return err
 }
 
+// prefixWake begins the targets of KindSchedule. Nothing is published there.
+const prefixWake = events.PrefixService + "scheduler.wake."
+
+// WakeTarget is the target of the schedule of a user that wakes.
+func WakeTarget(user, id string) string {
+	return prefixWake + events.Token(user) + "." + events.Token(id)
+}
+
 // targetPrefix is the closed table of what a kind may be parked for.
 func targetPrefix(kind string) (prefix string, ok bool) {
 	switch kind {
@@ -88,6 +96,8 @@ func targetPrefix(kind string) (prefix string, ok bool) {
 		return events.PrefixRun, true
 	case KindConnection:
 		return events.PrefixConnection, true
+	case KindSchedule:
+		return prefixWake, true
 	default:
 		return "", false
 	}
@@ -98,7 +108,7 @@ func targetPrefix(kind string) (prefix string, ok bool) {
 func checkTarget(kind, user, target string) error {
 	prefix, ok := targetPrefix(kind)
 	if !ok {
-		return fmt.Errorf("%q: kind %q is none of %s, %s and %s", target, kind, KindAction, KindRun, KindConnection)
+		return fmt.Errorf("%q: kind %q is none of %s, %s, %s and %s", target, kind, KindAction, KindRun, KindConnection, KindSchedule)
 	}
 	own := prefix + user + "."
 	if !strings.HasPrefix(target, own) {

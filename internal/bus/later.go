@@ -23,6 +23,9 @@ const (
 	// KindConnection is a job of the auth service for a connection, to
 	// plugfn.connection.<user>.…
 	KindConnection = "connection"
+	// KindSchedule is a schedule that wakes: the scheduler works on that itself,
+	// see [WakeTarget].
+	KindSchedule = "schedule"
 )
 
 // HeaderTarget holds the real target of a parked message.
@@ -48,7 +51,7 @@ const (
 // Later is a message that the server holds back and hands out when it is due:
 // once at a time, or again and again. Exactly one of At, Every and Cron is set.
 type Later struct {
-	Kind string // KindAction, KindRun or KindConnection
+	Kind string // KindAction, KindRun, KindConnection or KindSchedule
 	User string // as the application calls him, not escaped
 	// ID is unique among the user's parked messages of this kind: parking
 	// again under the same one replaces what was parked.

@@ -248,7 +248,7 @@ func TestParkRefuses(t *testing.T) {
 		"bad cron":        {func(l *bus.Later) { l.At, l.Cron = time.Time{}, "61 * * * * *" }, "pattern is invalid"},
 		"bad zone":        {func(l *bus.Later) { l.At, l.Cron, l.Zone = time.Time{}, "@daily", "Mars/Olympus" }, "time zone is invalid"},
 		"no id":           {func(l *bus.Later) { l.ID = "" }, "field ID is empty"},
-		"unknown kind":    {func(l *bus.Later) { l.Kind = "event" }, `kind "event" is none of action, run and connection`},
+		"unknown kind":    {func(l *bus.Later) { l.Kind = "event" }, `kind "event" is none of action, run, connection and schedule`},
 		"no target":       {func(l *bus.Later) { l.Target = "" }, "must start with plugfn.action.u1."},
 		"other prefix":    {func(l *bus.Later) { l.Target = "plugfn.event.u1.github.push" }, "must start with plugfn.action.u1."},
 		"other kind":      {func(l *bus.Later) { l.Kind = bus.KindRun }, "must start with plugfn.run.u1."},

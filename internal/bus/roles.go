@@ -60,6 +60,7 @@ const (
 	microIngress  = "plugfn-ingress"
 
 	microEndpoints = "plugfn-auth-endpoints"
+	microScheduler = "plugfn-scheduler"
 )
 
 const (
@@ -79,6 +80,9 @@ const (
 	subjectRejected = events.PrefixService + "ingress.rejected"
 
 	subjectEndpoints = events.PrefixService + "auth.endpoints"
+	// subjectSchedules is where schedules are made and looked at; it goes on with
+	// the token of their user, what is to be done, and the id.
+	subjectSchedules = events.PrefixService + "scheduler.schedules."
 )
 
 // grants is the one table of who does what on the bus. A service that starts to
@@ -163,6 +167,14 @@ func (r Role) grants() *grants {
 		g.find(events.StreamResults, events.PrefixResult+">") // of its own requests
 		g.subscribe(events.PrefixResult + "*.*.*.*")
 		g.store(events.StreamDead, events.PrefixDead+"action.>", events.PrefixDead+"run.>")
+		g.get(BucketSchedules)
+		g.put(BucketSchedules)
+		g.watch(BucketSchedules)
+		g.store(events.StreamEvents, events.PrefixEvent+"*.schedule.>") // ticks
+		g.find(events.StreamEvents, events.PrefixEvent+"*.schedule.>")  // whether a tick is there
+		g.find(events.StreamLater, events.PrefixLater+KindSchedule+".>")
+		g.serve(microScheduler, subjectSchedules+">")
+		g.publish(serverReplies + ".>") // answers to applications
 	default:
 		g.administer()
 	}
@@ -180,7 +192,7 @@ func (g *grants) administer() {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")
 	}
-	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve)
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve, subjectSchedules+">")
 	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
 	for _, d := range declarations() {
 		g.need(d.stream())

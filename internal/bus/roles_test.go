@@ -112,6 +112,12 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.svc.auth.endpoints.seen":    {ingress},
 		"plugfn.svc.auth.endpoints.other":   {},
 
+		"plugfn.svc.scheduler.schedules.u.list": {admin},
+		"plugfn.svc.scheduler.wake.u.s":         {},
+		"plugfn.event.u1.schedule.e":            {admin, ingress, scheduler},
+		"plugfn.later.schedule.u1.a":            {admin, scheduler},
+		"$KV.PLUGFN_SCHEDULES.u1.s":             {admin, scheduler},
+
 		"plugfn.later.connection.u1.a": {admin, auth, scheduler},
 		"plugfn.run.u1.w.s":            {admin, scheduler},
 		"plugfn.later.action.u1.a":     {admin, executor, scheduler},
@@ -121,7 +127,7 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.dead.action.u1.p.a":    {admin, executor, scheduler},
 		"other":                        {},
 
-		"_INBOX.a":                 {admin, ingress, executor, auth}, // answers to operators, results to applications
+		"_INBOX.a":                 {admin, ingress, executor, auth, scheduler}, // answers to operators, results to applications
 		"_PLUGFN_INBOX.executor.a": {executor, auth},
 		"_PLUGFN_INBOX.auth.a":     {auth},
 		"_PLUGFN_INBOX.ingress.a":  {ingress, auth}, // webhook secrets
@@ -206,7 +212,9 @@ func mayBeHeard() map[string][]bus.Role {
 		"plugfn.svc.auth.endpoints":      {auth},
 		"plugfn.svc.auth.endpoints.seen": {auth},
 
-		"$SRV.PING":           {admin, ingress, executor, auth},
+		"plugfn.svc.scheduler.schedules.>": {scheduler},
+
+		"$SRV.PING":           {admin, ingress, executor, auth, scheduler},
 		"_INBOX.>":            {admin},
 		"_R_.>":               {},
 		"_PLUGFN_INBOX.>":     {},

@@ -41,6 +41,8 @@ const (
 	// provider may send it again. Only those are in it that may come again after
 	// [DedupeWindow].
 	BucketDeliveries = "PLUGFN_DELIVERIES"
+	// BucketSchedules keeps the schedules of users, and how far each has come.
+	BucketSchedules = "PLUGFN_SCHEDULES"
 )
 
 // DedupeWindow is how long a stream remembers message ids. It costs some 150
@@ -110,6 +112,7 @@ func declarations() []declaration {
 		{name: BucketLimits, bytes: limitsMaxBytes},
 		{name: BucketHealing, bytes: healingMaxBytes},
 		{name: BucketDeliveries, age: deliveriesAge, batches: true, expires: true},
+		{name: BucketSchedules, expires: true}, // what is left of deleted ones
 	}
 }
 

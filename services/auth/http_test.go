@@ -6,13 +6,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/plugfn/plugfn/internal/api"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -75,7 +75,7 @@ func parse[T any](t testing.TB, text string) T {
 
 func (a answer) problem(t testing.TB) problem {
 	t.Helper()
-	if got := a.header.Get("Content-Type"); got != problemType {
+	if got := a.header.Get("Content-Type"); got != api.ProblemType {
 		t.Errorf("content type %q of %s", got, a.body)
 	}
 	p := parse[problem](t, a.body)
@@ -172,7 +172,7 @@ func TestHTTPWantsTheKey(t *testing.T) {
 		{"POST", pathConnections + "/" + c.ID + "/test"},
 		{"POST", pathConnections + "/" + c.ID + "/reconnect"},
 		{"GET", pathConnections + "/" + c.ID + "/audit"},
-		{"GET", pathOpenAPI},
+		{"GET", api.PathOpenAPI},
 		{"PATCH", pathConnections},
 		{"GET", pathConnections + "/a/b"},
 	}
@@ -224,9 +224,9 @@ func TestHTTPRefuses(t *testing.T) {
 		{"empty token", "POST", pathConnections, `{"user_id":"u1","provider":"github","token":""}`, 422, events.CodeInvalidParams, "token: "},
 		{"token with a line break", "POST", pathConnections, `{"user_id":"u1","provider":"github","token":"ghp_canary\n"}`, 422, events.CodeInvalidParams, "token: must be"},
 		{"unknown provider", "POST", pathConnections, `{"user_id":"u1","provider":"gihub","token":"ghp_canary"}`, 404, events.CodeUnknownProvider, "did you mean github?"},
-		{"longest body", "POST", pathConnections, pad(maxBody), 201, "", ""},
-		{"longer body", "POST", pathConnections, pad(maxBody + 1), 413, events.CodeInvalidParams, "64 KiB"},
-		{"far longer body", "POST", pathConnections, pad(10 * maxBody), 413, events.CodeInvalidParams, "64 KiB"},
+		{"longest body", "POST", pathConnections, pad(api.MaxBody), 201, "", ""},
+		{"longer body", "POST", pathConnections, pad(api.MaxBody + 1), 413, events.CodeInvalidParams, "64 KiB"},
+		{"far longer body", "POST", pathConnections, pad(10 * api.MaxBody), 413, events.CodeInvalidParams, "64 KiB"},
 		{"unknown parameter", "GET", pathConnections + "?user=u1", "", 422, events.CodeInvalidParams, "user: unknown query parameter"},
 		{"unknown parameter of one", "DELETE", one + "?user=u2", "", 422, events.CodeInvalidParams, "user: unknown query parameter"},
 		{"empty parameter", "GET", pathConnections + "?user_id=", "", 422, events.CodeInvalidParams, "user_id: is empty"},
@@ -243,9 +243,9 @@ func TestHTTPRefuses(t *testing.T) {
 		{"unknown connection", "GET", one + "x", "", 404, events.CodeConnectionNotFound, c.ID + "x"},
 		{"long id", "GET", pathConnections + "/" + strings.Repeat("x", 3000), "", 404, events.CodeConnectionNotFound, "…"},
 		{"id with escapes", "GET", pathConnections + "/%2e%2e%2f%3e%0a", "", 404, events.CodeConnectionNotFound, `"../>\n"`},
-		{"other method", "PUT", one, newGithub, 405, "", pathOpenAPI},
-		{"other path", "GET", one + "/token", "", 404, "", pathOpenAPI},
-		{"no id", "GET", pathConnections + "/", "", 404, "", pathOpenAPI},
+		{"other method", "PUT", one, newGithub, 405, "", api.PathOpenAPI},
+		{"other path", "GET", one + "/token", "", 404, "", api.PathOpenAPI},
+		{"no id", "GET", pathConnections + "/", "", 404, "", api.PathOpenAPI},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -262,7 +262,7 @@ func TestHTTPRefuses(t *testing.T) {
 				return
 			}
 			p := got.problem(t)
-			if p.Code != tt.code || !strings.Contains(p.Detail, tt.want) || len(p.Faults) > maxFaults || len(got.body) > 4096 {
+			if p.Code != tt.code || !strings.Contains(p.Detail, tt.want) || len(p.Faults) > api.MaxFaults || len(got.body) > 4096 {
 				t.Errorf("got %s, want code %q and %q", got.body, tt.code, tt.want)
 			}
 		})
@@ -311,7 +311,7 @@ func TestHTTPUnreadableConnection(t *testing.T) {
 
 func TestHTTPOpenAPI(t *testing.T) {
 	w := newWeb(t, newRig(t))
-	got := w.do(t, "GET", pathOpenAPI, "")
+	got := w.do(t, "GET", api.PathOpenAPI, "")
 	if got.status != 200 || got.header.Get("Content-Type") != "application/openapi+json" {
 		t.Fatalf("got %d %v", got.status, got.header)
 	}
@@ -357,27 +357,6 @@ func TestInvalidRequestNeverQuotesTheDecoder(t *testing.T) {
 	if strings.Contains(got.body, "ghp_canary") {
 		t.Errorf("shown: %s", got.body)
 	}
-}
-
-func FuzzCheckQuery(f *testing.F) {
-	for _, seed := range []string{"user_id=u1&limit=2", "user_id", "a=1&a=2", "%", "a;b", "user%5Fid=%00"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		parameters, fault := checkQuery(raw)
-		if fault != nil {
-			return
-		}
-		again, err := url.ParseQuery(parameters.Encode())
-		if err != nil || !cmp.Equal(parameters, again) {
-			t.Errorf("%q is read as %v and then as %v", raw, parameters, again)
-		}
-		for name, values := range parameters {
-			if len(values) != 1 || values[0] == "" {
-				t.Errorf("%q: %s is %q", raw, name, values)
-			}
-		}
-	})
 }
 
 func TestGuardWithAZeroKeyLetsNobodyIn(t *testing.T) {

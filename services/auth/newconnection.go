@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/plugfn/plugfn/internal/api"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -282,10 +283,4 @@ func quote(s string) string {
 	return strconv.Quote(clip(s))
 }
 
-func clip(s string) string {
-	const limit = 60
-	if runes := []rune(s); len(runes) > limit {
-		return string(runes[:limit]) + "…"
-	}
-	return s
-}
+func clip(s string) string { return api.Clip(s) }

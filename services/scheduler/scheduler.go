@@ -22,10 +22,17 @@ type Firings interface {
 	Moved(ctx context.Context, sequence uint64) error
 }
 
+// Schedules carries on the schedules that wake.
+type Schedules interface {
+	// Wake does what is due. again says that the firing was delivered before.
+	Wake(ctx context.Context, f bus.Firing, body []byte, again bool) error
+}
+
 // Config holds what a Service needs.
 type Config struct {
 	JetStream jetstream.JetStream
 	Firings   Firings
+	Schedules Schedules // nil: there are none, and what wakes them waits for another scheduler
 	Log       zerolog.Logger
 
 	MaxInFlight  int           // firings moved at once; 0: 64
@@ -108,12 +115,17 @@ func (s *Service) move(msg *message.Message) error {
 	if err != nil {
 		return fmt.Errorf("moving a firing: %w", err)
 	}
-	out := s.forward(received, msg)
-	if _, err := s.JetStream.PublishMsg(ctx, out); err != nil {
-		s.Log.Warn().Err(err).Str("target", out.Subject).Uint64("sequence", received.Sequence).Msg("firing not moved, trying again")
+	firing, invalid := bus.Due(received.Subject, events.HeaderOf(msg), received.Sequence)
+	if invalid == nil && firing.Kind == bus.KindSchedule {
+		err = s.wake(ctx, firing, msg.Payload, received.Deliveries > 1)
+	} else {
+		_, err = s.JetStream.PublishMsg(ctx, s.forward(firing, invalid, received.Sequence, msg.Payload))
+	}
+	if err != nil {
+		s.Log.Warn().Err(err).Str("target", firing.Target).Uint64("sequence", received.Sequence).Msg("firing not moved, trying again")
 		return fmt.Errorf("moving a firing: %w", err)
 	}
-	s.Log.Debug().Str("target", out.Subject).Uint64("sequence", received.Sequence).Msg("firing moved")
+	s.Log.Debug().Str("target", firing.Target).Uint64("sequence", received.Sequence).Msg("firing moved")
 	if err := s.Firings.Moved(ctx, received.Sequence); err != nil {
 		// It only takes space, until its time to live ends.
 		s.Log.Debug().Err(err).Uint64("sequence", received.Sequence).Msg("moved firing kept")
@@ -121,18 +133,24 @@ func (s *Service) move(msg *message.Message) error {
 	return nil
 }
 
-// forward makes the message that a firing becomes: the one that was parked, or
-// a dead letter when it is nobody's.
-func (s *Service) forward(received events.Received, msg *message.Message) *nats.Msg {
-	header := events.HeaderOf(msg)
-	firing, err := bus.Due(received.Subject, header, received.Sequence)
-	if err != nil {
-		s.Log.Warn().Err(err).Uint64("sequence", received.Sequence).Msg("firing without a target")
-		firing.Target = events.DeadSubject("action", "", "", "due")
-		firing.Header = nats.Header{events.HeaderReason: {"a due message without a legal target"}}
-		firing.ID = fmt.Sprintf("due:%d", received.Sequence)
+func (s *Service) wake(ctx context.Context, f bus.Firing, body []byte, again bool) error {
+	if s.Schedules == nil {
+		return errors.New("this scheduler has no schedules")
 	}
-	out := &nats.Msg{Subject: firing.Target, Header: firing.Header, Data: msg.Payload}
+	return s.Schedules.Wake(ctx, f, body, again)
+}
+
+// forward makes the message that a firing becomes: the one that was parked, or
+// a dead letter when it is nobody's, as invalid says.
+func (s *Service) forward(firing bus.Firing, invalid error, sequence uint64, body []byte) *nats.Msg {
+	if invalid != nil {
+		s.Log.Warn().Err(invalid).Uint64("sequence", sequence).Msg("firing without a target")
+		firing = bus.Firing{
+			Target: events.DeadSubject("action", "", "", "due"), ID: fmt.Sprintf("due:%d", sequence),
+			Header: nats.Header{events.HeaderReason: {"a due message without a legal target"}},
+		}
+	}
+	out := &nats.Msg{Subject: firing.Target, Header: firing.Header, Data: body}
 	out.Header.Set(jetstream.MsgIDHeader, firing.ID)
 	if firing.Kind == bus.KindConnection {
 		out.Header.Set(jetstream.MsgTTLHeader, jobTTL.String())

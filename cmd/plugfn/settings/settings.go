@@ -47,6 +47,7 @@ type Settings struct {
 	AllowPrivate        []netip.Prefix   // nil: public addresses only
 	DrainTimeout        time.Duration
 	HealEvery           time.Duration // 0: never
+	SchedulesPerUser    int
 
 	layers *layers
 }

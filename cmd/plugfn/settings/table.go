@@ -163,6 +163,10 @@ func Table() []Variable {
 			Help: "networks, separated by commas, in which providers may be although they are not public; the hosts of base URLs that you set may be anywhere", set: networks(func(s *Settings) *[]netip.Prefix { return &s.AllowPrivate }),
 		},
 		{
+			Name: "PLUGFN_SCHEDULES_PER_USER", Key: "schedules_per_user", Default: "1000", Scope: Server,
+			Help: "schedules that one user may have, those that are done not counted", set: count(func(s *Settings) *int { return &s.SchedulesPerUser }),
+		},
+		{
 			Name: "PLUGFN_HEAL_EVERY", Key: "heal_every", Default: "5m", Scope: Server,
 			Help: "how often failed deliveries are looked for, to ask the provider for them again, where its pack says how and a connection may; off: never",
 			set:  healEvery,

@@ -108,23 +108,8 @@ func Records(ctx context.Context, js jetstream.JetStream, provider string) ([]Re
 
 // each calls do with the values that a bucket holds.
 func each(ctx context.Context, kv jetstream.KeyValue, do func(value []byte)) error {
-	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
-	if err != nil {
-		return fmt.Errorf("listing %s: %w", kv.Bucket(), err)
-	}
-	defer watcher.Stop() //nolint:errcheck // the connection may be gone, and the watch with it
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case entry, ok := <-watcher.Updates():
-			if !ok {
-				return fmt.Errorf("listing %s: the list broke off", kv.Bucket())
-			}
-			if entry == nil {
-				return nil
-			}
-			do(entry.Value())
-		}
-	}
+	return bus.Scan(ctx, kv, jetstream.AllKeys, func(entry jetstream.KeyValueEntry) bool {
+		do(entry.Value())
+		return true
+	})
 }
