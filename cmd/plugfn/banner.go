@@ -42,7 +42,7 @@ func (d *dev) parts() [][3]string {
 		{"ingress", d.url() + "/webhooks/<provider>", "webhook secrets in " + d.secretsDir(d.process)},
 		{"executor", fmt.Sprintf("%d providers, %d actions", len(d.packs), d.actions()), "plugfn provider list"},
 		{"auth", d.url() + "/v1/connections", d.aboutKeys()},
-		{"scheduler", "delayed requests", "kept and fired by NATS"},
+		{"scheduler", "schedules and delayed requests", "kept and fired by NATS"},
 	}
 	if len(d.sandboxed) > 0 {
 		parts = append(parts, [3]string{"sandbox", someOf(d.sandboxed, 6), "no accounts needed (--no-sandbox to switch off)"})

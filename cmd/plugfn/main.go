@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // time zones where the system has none
 
 	"charm.land/fang/v2"
 	"github.com/charmbracelet/colorprofile"

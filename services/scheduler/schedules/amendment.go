@@ -20,8 +20,8 @@ type Amendment struct {
 
 func (a *Amendment) isEmpty() bool { return *a == Amendment{} }
 
-// apply changes p.
-func (a *Amendment) apply(p *Plan) {
+// Apply changes p, which is not judged here.
+func (a *Amendment) Apply(p *Plan) {
 	if a.Cron != nil || a.Every != nil || a.At != nil {
 		if a.Cron == nil {
 			p.Zone = ""

@@ -44,9 +44,7 @@ func decide(r *record, rules rule.Rule, now time.Time, busy bool) decision {
 		d.settled = ticks[len(ticks)-1]
 	}
 	due := r.Misfire.choose(rules, r.ID, ticks, more, now, &d)
-	for _, at := range r.Waiting {
-		d.waiting = append(d.waiting, at)
-	}
+	d.waiting = append(d.waiting, r.Waiting...)
 	r.Overlap.admit(due, busy, &d)
 	d.next = rules.Next(d.settled)
 	d.wake = rules.Fire(r.ID, d.next)

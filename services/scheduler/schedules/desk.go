@@ -180,7 +180,7 @@ func (s *Service) amend(ctx context.Context, user, scheduleID string, a *Amendme
 	}
 	return s.edit(ctx, user, scheduleID, "changed", func(r *record, now time.Time) error {
 		state, before := r.State, r.Plan
-		a.apply(&r.Plan)
+		a.Apply(&r.Plan)
 		if r.Every != before.Every {
 			r.Anchor = now.Truncate(time.Second)
 		}

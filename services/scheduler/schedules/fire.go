@@ -81,26 +81,15 @@ func (s *Service) carryOn(ctx context.Context, store *store, key string, w wake,
 		// have taken the place of the right one.
 		return s.park(ctx, &r)
 	}
-	if err := s.reach(stepRead, &r); err != nil {
-		return err
-	}
 	now := s.Now().UTC()
 	if now.Before(w.At) {
 		now = w.At // the server's clock counts: ours is behind it
 	}
-	d, err := s.decide(ctx, &r, now)
-	if err != nil {
+	if err := s.reach(stepRead, &r); err != nil {
 		return err
 	}
-	for _, f := range d.fire {
-		t := Tick{ID: r.tickID(f.at), At: f.at, FiredAt: now, Missed: f.missed}
-		if err := s.publish(ctx, &r, &t, again); err != nil {
-			return err
-		}
-		r.Last = &t
-	}
-	r.apply(&d, now)
-	if err := s.reach(stepPublished, &r); err != nil {
+	d, err := s.fire(ctx, &r, now, again)
+	if err != nil {
 		return err
 	}
 	if r.State == Active {
@@ -116,6 +105,23 @@ func (s *Service) carryOn(ctx context.Context, store *store, key string, w wake,
 	}
 	s.report(&r, &d)
 	return s.reach(stepStored, &r)
+}
+
+// fire publishes what is due of r, and notes it there.
+func (s *Service) fire(ctx context.Context, r *record, now time.Time, again bool) (decision, error) {
+	d, err := s.decide(ctx, r, now)
+	if err != nil {
+		return d, err
+	}
+	for _, f := range d.fire {
+		t := Tick{ID: r.tickID(f.at), At: f.at, FiredAt: now, Missed: f.missed}
+		if err := s.publish(ctx, r, &t, again); err != nil {
+			return d, err
+		}
+		r.Last = &t
+	}
+	r.apply(&d, now)
+	return d, s.reach(stepPublished, r)
 }
 
 func (s *Service) decide(ctx context.Context, r *record, now time.Time) (decision, error) {

@@ -124,7 +124,7 @@ func (r *rig) stored(stream, subject string) []*jetstream.RawStreamMsg {
 	}
 	var all []*jetstream.RawStreamMsg
 	state := s.CachedInfo().State
-	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
+	for seq := max(state.FirstSeq, 1); seq <= state.LastSeq; seq++ {
 		msg, err := s.GetMsg(context.Background(), seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
@@ -207,7 +207,7 @@ func TestQueue(t *testing.T) {
 	made := r.make("u1", Plan{At: time.Now().Add(200 * time.Millisecond), Overlap: QueueBusy, Target: Target{
 		Action: &ActionTarget{Provider: "slack", Action: "chat.postMessage", Params: json.RawMessage(`{"channel":"#a","text":"hi"}`)},
 	}})
-	if _, err := r.Service.run(t.Context(), "u1", made.ID); err != nil {
+	if _, err := r.run(t.Context(), "u1", made.ID); err != nil {
 		t.Fatal(err)
 	}
 	r.eventually("one to wait", func() bool { return len(r.now(made).Waiting) == 1 })
