@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,10 @@ import (
 
 // childVariable tells this binary to be a server under test, see startChild.
 const childVariable = "PLUGFN_BENCH_CHILD"
+
+// profileVariable is the directory for processor profiles of the servers under
+// test; "": none are made.
+const profileVariable = "PLUGFN_BENCH_PROFILES"
 
 // child is what a process of its own is to be. What clients cost does not count
 // there, and its memory is its own.
@@ -80,9 +85,33 @@ func runChild(text string) error {
 		defer server.Close()
 		url = "http://" + l.Addr().String()
 	}
+	stop, err := c.profile()
+	if err != nil {
+		return err
+	}
+	defer stop()
 	fmt.Println(url)
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// profile starts a processor profile, if one is wanted.
+func (c child) profile() (stop func(), err error) {
+	dir := os.Getenv(profileVariable)
+	if dir == "" {
+		return func() {}, nil
+	}
+	f, err := os.CreateTemp(dir, c.Role+"-*.prof")
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
 }
 
 // handler takes deliveries at the path of GitHub's.
@@ -104,9 +133,9 @@ func (c child) handler(ctx context.Context, on *bus.Bus) (http.Handler, error) {
 
 // usage is what a process has used so far.
 type usage struct {
-	CPU     time.Duration
-	Mallocs uint64
-	Peak    int64 // bytes of memory, at most so far
+	CPU       time.Duration
+	Allocated uint64 // bytes
+	Peak      int64  // bytes of memory, at most so far
 }
 
 func serveUsage(w http.ResponseWriter, _ *http.Request) {
@@ -126,7 +155,7 @@ func ownUsage() (u usage, err error) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	u.Mallocs = m.Mallocs
+	u.Allocated = m.TotalAlloc
 	u.Peak = r.Maxrss << 10 // Linux counts in KiB
 	return u, nil
 }

@@ -37,6 +37,9 @@ func reportCPU(b *testing.B, before, after [2]usage) {
 	b.ReportMetric(spent[0], "baseline-cpu-s/10k")
 	b.ReportMetric(spent[1], "plugfn-cpu-s/10k")
 	b.ReportMetric(spent[1]/spent[0], "cpu-ratio")
+	for i, name := range []string{"baseline", "plugfn"} {
+		b.ReportMetric(float64(after[i].Allocated-before[i].Allocated)/float64(b.N)/1024, name+"-KiB/op")
+	}
 }
 
 // BenchmarkWebhookToPubAck posts 8 KiB deliveries; an operation ends with the

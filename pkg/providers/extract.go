@@ -246,17 +246,18 @@ func (s *scanner) str() (plain bool, err error) {
 // a string, nor escape in it, nor are forbidden in it; and tells whether they are
 // ASCII. It looks at eight at once: most of a document is text.
 func unremarkable(text []byte) (n int, ascii bool) {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	ascii = true
-	for ; n+8 <= len(text); n += 8 {
-		word := binary.LittleEndian.Uint64(text[n:])
+	const ones, highs uint64 = 0x0101010101010101, 0x8080808080808080
+	var all uint64
+	for ; len(text) >= 8; text = text[8:] {
+		word := binary.LittleEndian.Uint64(text)
 		quote, slash := word^ones*'"', word^ones*'\\'
 		if ((word-ones*' ')&^word|(quote-ones)&^quote|(slash-ones)&^slash)&highs != 0 {
 			break
 		}
-		ascii = ascii && word&highs == 0
+		all |= word
+		n += 8
 	}
-	return n, ascii
+	return n, all&highs == 0
 }
 
 // escape consumes an escape sequence but for its last byte.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	// firstPiece is how much is made ready for a body before its first byte is
 	// there, whatever it announces.
 	firstPiece = 16 << 10
+	// smallBody is up to what size a body gets memory of its own rather than a
+	// whole first piece.
+	smallBody = 2 << 10
 	// largeBody is from what size on the memory of a body is collected apart.
 	largeBody = 1 << 20
 )
@@ -27,7 +31,19 @@ type body struct {
 	bytes  []byte
 	budget *semaphore.Weighted
 	waste  *waste
+	pool   *pool
 	held   int64
+	first  *[firstPiece]byte // of the pool; nil: none is used
+}
+
+// pool keeps the first pieces of bodies for the next ones.
+type pool struct{ pieces sync.Pool }
+
+func (p *pool) take() *[firstPiece]byte {
+	if piece, ok := p.pieces.Get().(*[firstPiece]byte); ok {
+		return piece
+	}
+	return new([firstPiece]byte)
 }
 
 // read reads all of r. announced is negative where the sender does not say.
@@ -37,8 +53,8 @@ type body struct {
 // for a part, many large bodies would get stuck half-way.
 func (b *body) read(r io.Reader, announced int64) error {
 	size := int64(firstPiece)
-	if announced >= 0 {
-		size = min(size, announced+1) // one more to see the end
+	if announced >= 0 && announced < smallBody {
+		size = announced + 1 // one more to see the end
 	}
 	for {
 		if err := b.grow(size); err != nil {
@@ -66,21 +82,32 @@ func (b *body) grow(size int64) error {
 	if !b.budget.TryAcquire(size) {
 		return errNoRoom
 	}
-	grown := make([]byte, len(b.bytes), size)
-	copy(grown, b.bytes)
-	b.discard()
-	b.bytes, b.held = grown, size
+	var grown []byte
+	var first *[firstPiece]byte
+	if size == firstPiece {
+		first = b.pool.take()
+		grown = first[:0]
+	} else {
+		grown = make([]byte, 0, size)
+	}
+	grown = append(grown, b.bytes...)
+	b.discard(true)
+	b.bytes, b.held, b.first = grown, size, first
 	return nil
 }
 
-// release gives the memory back.
-func (b *body) release() {
-	b.discard()
-	b.bytes, b.held = nil, 0
+// release gives the memory back. unused says that nobody has the bytes any more:
+// then they may be those of the next body.
+func (b *body) release(unused bool) {
+	b.discard(unused)
+	b.bytes, b.held, b.first = nil, 0, nil
 }
 
-func (b *body) discard() {
+func (b *body) discard(unused bool) {
 	b.budget.Release(b.held)
+	if b.first != nil && unused {
+		b.pool.pieces.Put(b.first)
+	}
 	if b.held >= largeBody {
 		b.waste.add(b.held)
 	}
@@ -105,6 +132,9 @@ const (
 	// second he has to send in the long run.
 	bodyPatience = 5 * time.Second
 	readRate     = 256 << 10
+	// deadlineStep is how much later the deadline of a read has to be for the
+	// connection to be told, which costs something.
+	deadlineStep = time.Second
 )
 
 // steady reads a body that has to keep coming in.
@@ -112,14 +142,18 @@ type steady struct {
 	io.Reader
 	connection http.ResponseController
 	until      time.Time
+	set        time.Time // what the connection has as its deadline
 }
 
 func newSteady(w http.ResponseWriter, r io.Reader) *steady {
-	return &steady{r, *http.NewResponseController(w), time.Now().Add(bodyPatience)}
+	return &steady{Reader: r, connection: *http.NewResponseController(w), until: time.Now().Add(bodyPatience)}
 }
 
 func (s *steady) Read(p []byte) (int, error) {
-	_ = s.connection.SetReadDeadline(s.until) // not every server has one
+	if s.until.Sub(s.set) > deadlineStep {
+		_ = s.connection.SetReadDeadline(s.until) // not every server has one
+		s.set = s.until
+	}
 	n, err := s.Reader.Read(p)
 	s.until = s.until.Add(time.Duration(n) * time.Second / readRate)
 	return n, err

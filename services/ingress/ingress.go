@@ -47,6 +47,7 @@ type Service struct {
 	places   *semaphore.Weighted // one each delivery
 	bytes    *semaphore.Weighted // its body
 	waste    waste
+	pool     pool
 	rates    *rates
 	events   *commit.Store
 	dead     *commit.Store

@@ -115,8 +115,10 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, token 
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return refuse(http.StatusUnsupportedMediaType, "content encoding")
 	}
-	body := body{budget: s.bytes, waste: &s.waste}
-	defer body.release()
+	body := body{budget: s.bytes, waste: &s.waste, pool: &s.pool}
+	stored := false
+	// What could not be stored may still be on its way to the bus.
+	defer func() { body.release(stored) }()
 	var tooLarge *http.MaxBytesError
 	switch err := body.read(newSteady(w, http.MaxBytesReader(w, r.Body, limit)), r.ContentLength); {
 	case errors.As(err, &tooLarge):
@@ -130,9 +132,11 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, token 
 		return refuse(http.StatusServiceUnavailable, "too many deliveries in hand")
 	}
 	defer s.places.Release(1)
-	return s.settle(r.Context(), rt, &providers.Delivery{
+	a := s.settle(r.Context(), rt, &providers.Delivery{
 		Method: r.Method, URL: r.URL, Header: r.Header, Body: body.bytes, Peer: peerOf(r), ReceivedAt: now,
 	})
+	stored = a.published > 0
+	return a
 }
 
 // maxBody is the largest body in bytes, whatever a pack allows: what a spool

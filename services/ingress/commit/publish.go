@@ -52,14 +52,14 @@ func read(reply *nats.Msg) (answer, error) {
 	return a, nil
 }
 
-// readPlain reads what nearly every answer is: {"stream":"NAME", "seq":1}. It is
+// readPlain reads what nearly every answer is: {"stream":"NAME","seq":1}. It is
 // done for every message.
 func readPlain(text []byte) (a answer, ok bool) {
 	rest, ok := bytes.CutPrefix(text, []byte(`{"stream":"`))
 	if !ok {
 		return a, false
 	}
-	_, rest, ok = bytes.Cut(rest, []byte(`", "seq":`))
+	_, rest, ok = bytes.Cut(rest, []byte(`","seq":`))
 	if !ok {
 		return a, false
 	}
