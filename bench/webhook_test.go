@@ -48,17 +48,26 @@ func newSender(b *testing.B) *sender {
 	return &sender{client: newClient(b), body: body, signature: "sha256=" + hex.EncodeToString(mac.Sum(nil))}
 }
 
-func (s *sender) send(b *testing.B, url string) (id string) {
-	id = fmt.Sprint("d-", s.next.Add(1))
+// request is the next delivery.
+func (s *sender) request(url string) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, bytes.NewReader(s.body))
 	if err != nil {
-		b.Error(err)
-		return id
+		return nil, err
 	}
 	r.Header = http.Header{
 		"Content-Type": {"application/json"}, "X-Github-Event": {"issues"},
-		"X-Github-Delivery": {id}, "X-Hub-Signature-256": {s.signature},
+		"X-Github-Delivery": {fmt.Sprint("d-", s.next.Add(1))}, "X-Hub-Signature-256": {s.signature},
 	}
+	return r, nil
+}
+
+func (s *sender) send(b *testing.B, url string) (id string) {
+	r, err := s.request(url)
+	if err != nil {
+		b.Error(err)
+		return ""
+	}
+	id = r.Header.Get("X-Github-Delivery")
 	w, err := s.client.Do(r)
 	if err != nil {
 		b.Error(err)

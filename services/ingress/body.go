@@ -80,7 +80,9 @@ func (b *body) read(r io.Reader, announced int64) error {
 // grow makes room for size bytes in all.
 func (b *body) grow(size int64) error {
 	if !b.budget.TryAcquire(size) {
-		return errNoRoom
+		if b.waste.collect(b.budget); !b.budget.TryAcquire(size) {
+			return errNoRoom
+		}
 	}
 	var grown []byte
 	var first *[firstPiece]byte
@@ -91,7 +93,7 @@ func (b *body) grow(size int64) error {
 		grown = make([]byte, 0, size)
 	}
 	grown = append(grown, b.bytes...)
-	b.discard(true)
+	b.release(true)
 	b.bytes, b.held, b.first = grown, size, first
 	return nil
 }
@@ -99,31 +101,42 @@ func (b *body) grow(size int64) error {
 // release gives the memory back. unused says that nobody has the bytes any more:
 // then they may be those of the next body.
 func (b *body) release(unused bool) {
-	b.discard(unused)
+	first, held := b.first, b.held
 	b.bytes, b.held, b.first = nil, 0, nil
+	if held >= largeBody {
+		b.waste.add(held, b.budget)
+		return
+	}
+	if first != nil && unused {
+		b.pool.pieces.Put(first)
+	}
+	b.budget.Release(held)
 }
 
-func (b *body) discard(unused bool) {
-	b.budget.Release(b.held)
-	if b.first != nil && unused {
-		b.pool.pieces.Put(b.first)
-	}
-	if b.held >= largeBody {
-		b.waste.add(b.held)
-	}
-}
-
-// waste is the memory of large bodies that is free and not yet collected. Left
-// to itself the collector lets as much pile up as is in use, which for large
-// bodies is the whole budget once more.
+// waste is the memory of large bodies that is free and not yet collected. It
+// counts against the budget until it is: left to itself the collector lets as much
+// pile up as is in use, which for large bodies is the whole budget once more.
 type waste struct {
-	bytes atomic.Int64
 	limit int64
+
+	bytes      atomic.Int64
+	collecting sync.Mutex
 }
 
-func (w *waste) add(n int64) {
-	if sum := w.bytes.Add(n); sum >= w.limit && w.bytes.CompareAndSwap(sum, 0) {
+// add returns once there is little waste.
+func (w *waste) add(n int64, budget *semaphore.Weighted) {
+	if w.bytes.Add(n) >= w.limit {
+		w.collect(budget)
+	}
+}
+
+// collect frees all waste.
+func (w *waste) collect(budget *semaphore.Weighted) {
+	w.collecting.Lock()
+	defer w.collecting.Unlock()
+	if n := w.bytes.Swap(0); n > 0 { // otherwise who was here before has done it
 		runtime.GC()
+		budget.Release(n)
 	}
 }
 
