@@ -76,7 +76,7 @@ func (s *sender) send(b *testing.B, url string) (id string) {
 	_, _ = io.Copy(io.Discard, w.Body)
 	w.Body.Close()
 	if w.StatusCode != http.StatusOK {
-		b.Errorf("status %d", w.StatusCode)
+		b.Errorf("%s: status %d", url, w.StatusCode)
 	}
 	return id
 }
@@ -97,7 +97,9 @@ func handMade(js jetstream.JetStream) http.Handler {
 			return
 		}
 		msg := &nats.Msg{Subject: "plugfn.event._.github.issues.opened", Data: body, Header: nats.Header{"ce-id": {r.Header.Get("X-GitHub-Delivery")}}}
-		if _, err := js.PublishMsg(r.Context(), msg, jetstream.WithMsgID(r.Header.Get("X-GitHub-Delivery"))); err != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second) // many clients wait long for the disk
+		defer cancel()
+		if _, err := js.PublishMsg(ctx, msg, jetstream.WithMsgID(r.Header.Get("X-GitHub-Delivery"))); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
