@@ -65,6 +65,8 @@ type newConnection struct {
 	Auth     string `json:"auth,omitempty"`
 	Name     string `json:"name,omitempty"`
 	Account  string `json:"account,omitempty"`
+
+	Fields map[string]string `json:"fields,omitempty"`
 }
 
 func (a *apiClient) connect(ctx context.Context, in newConnection) (c connection, err error) {

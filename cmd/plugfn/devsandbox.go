@@ -82,8 +82,20 @@ func connectDemo(ctx context.Context, api *apiClient, pack *providers.Pack) erro
 	}
 	_, err = api.connect(ctx, newConnection{
 		UserID: demoUser, Provider: pack.Name, Name: "sandbox", Auth: pack.Auth[auth].ID, Account: account, Token: "sandbox",
+		Fields: demoFields(pack.Auth[auth]),
 	})
 	return err
+}
+
+// demoFields are what a person would enter beside the token.
+func demoFields(auth *providers.Auth) map[string]string {
+	fields := map[string]string{}
+	for _, f := range auth.Fields {
+		if f.Name != "token" {
+			fields[f.Name] = "sandbox"
+		}
+	}
+	return fields
 }
 
 // demoAccount is the account that the pack's example deliveries are from, so

@@ -83,7 +83,12 @@ func (s stage) execute(provider, action string, params json.RawMessage, change f
 	if !ok {
 		s.t.Fatalf("%s has no action %s", provider, action)
 	}
-	credential := providers.Credential{Token: providers.NewSecret([]byte("any"))}
+	credential := providers.Credential{Token: providers.NewSecret([]byte("any")), Fields: map[string]providers.Secret{}}
+	if auth, ok := s.packs[provider].AuthByID(""); ok {
+		for _, f := range auth.Fields {
+			credential.Fields[f.Name] = providers.NewSecret([]byte("any"))
+		}
+	}
 	r, err := a.NewRequest(s.t.Context(), sandbox.BaseURL(s.url+"/", provider), params, credential)
 	if err != nil {
 		s.t.Fatal(err)

@@ -94,7 +94,7 @@ type AuthCall struct {
 // label is what people know it by.
 type Identity struct {
 	Request *AuthCall `yaml:"request"` // whose answer tells; nil: the token response does
-	Account Sources   `yaml:"account"` // json:/pointer
+	Account Sources   `yaml:"account"` // json:/pointer, or host:/pointer for the host of a URL
 	Label   Sources   `yaml:"label"`   // json:/pointer
 	Field   string    `yaml:"field"`   // instead of account: the credential's field that names it
 }

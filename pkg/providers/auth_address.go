@@ -90,7 +90,10 @@ func checkOrigin(origin string) error {
 func (a *Auth) Resolve(at Address, app App, value func(field string) (string, bool)) (*url.URL, error) {
 	base := cmp.Or(app.AuthBaseURL, at.origin)
 	if at.IsBelowBase() {
-		base = cmp.Or(app.BaseURL, a.pack.HTTP.BaseURL)
+		var err error
+		if base, err = fillBase(cmp.Or(app.BaseURL, a.pack.HTTP.BaseURL), value); err != nil {
+			return nil, err
+		}
 	}
 	u, err := parseBase(strings.TrimRight(base, "/"))
 	if err != nil {

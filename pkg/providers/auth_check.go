@@ -204,7 +204,11 @@ func (a *Auth) checkIdentity(path string, r report) {
 	if id == nil {
 		return
 	}
-	checkSources(path+".account", id.Account, r)
+	for _, s := range id.Account {
+		if s.kind != sourceHost {
+			checkSource(path+".account", s, r)
+		}
+	}
 	checkSources(path+".label", id.Label, r)
 	switch {
 	case id.Field != "" && !slices.Contains(a.given(), "credential."+id.Field):

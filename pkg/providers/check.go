@@ -56,6 +56,7 @@ func (p *Pack) check(folder string, r report) {
 	}
 	if len(p.Actions) > 0 || p.HTTP.BaseURL != "" || p.asksBack() {
 		p.HTTP.check(r)
+		p.checkSite(r)
 	}
 	if len(p.Actions) == 0 && p.Webhooks == nil {
 		r("actions", "is missing: a provider has actions, webhooks or both")
@@ -94,7 +95,16 @@ func (p *Pack) checkEvents(r report) {
 }
 
 func (h *HTTP) check(r report) {
-	checkBaseURL(h.BaseURL, r)
+	base := h.BaseURL
+	var err error
+	if h.site, err = parseSite(base); err != nil {
+		r("http.base_url", "%v", err)
+		return
+	}
+	if h.site != nil {
+		base = h.site.at("x")
+	}
+	checkBaseURL(base, r)
 	for i, host := range h.AllowHosts {
 		if !isHost(host) {
 			r(item("http.allow_hosts", i), "must be the name of a host such as files.example.com, with :port where it is not 443")

@@ -68,9 +68,14 @@ func (a *Auth) addresses() []Address {
 }
 
 // MayCall reports whether a request of the provider may go to u: to a host of
-// its pack, or of a base URL that the operator set instead.
+// its pack, to one of its accounts' own, or of a base URL that the operator set
+// instead.
 func (r *Registry) MayCall(provider string, u *url.URL) bool {
-	return r.hosts[provider][hostOf(u)]
+	if r.hosts[provider][hostOf(u)] {
+		return true
+	}
+	p, ok := r.packs[provider]
+	return ok && r.apps[provider].BaseURL == "" && p.HTTP.site != nil && p.HTTP.site.holds(u)
 }
 
 // hostsOf is what [Registry.MayCall] looks into.

@@ -36,7 +36,7 @@ type Display struct {
 
 // HTTP is what all actions of a provider have in common.
 type HTTP struct {
-	BaseURL     string            `yaml:"base_url"`     // https, without a trailing slash; the operator may override it
+	BaseURL     string            `yaml:"base_url"`     // https, without a trailing slash; its first label may be {{credential.NAME}}; the operator may override it
 	AllowHosts  []string          `yaml:"allow_hosts"`  // beside those of base_url and of the auth blocks: what an answer may lead to
 	Headers     map[string]string `yaml:"headers"`      // sent with each request
 	Success     Predicate         `yaml:"success"`      // fields: status, header, body; empty: status < 300
@@ -46,6 +46,8 @@ type HTTP struct {
 	RequestID   Source            `yaml:"request_id"`   // header:NAME of the provider's id of the request
 	MaxResponse Size              `yaml:"max_response"` // 0: 10 MiB
 	Timeout     time.Duration     `yaml:"timeout"`      // of one attempt; 0: 30 s
+
+	site *site // of BaseURL; nil: it is the same for all
 }
 
 // ErrorClass maps a failed response to an error code.

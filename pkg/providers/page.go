@@ -60,6 +60,9 @@ func (a *Action) NewNextRequest(ctx context.Context, base string, next *Next, cr
 	if err != nil || next.link == nil {
 		return req, err
 	}
+	if base, err = baseFor(base, cred); err != nil {
+		return nil, err
+	}
 	root, err := parseBase(strings.TrimRight(base, "/"))
 	if err != nil {
 		return nil, err

@@ -19,8 +19,9 @@ import (
 const userAgent = "plugfn"
 
 // NewRequest makes the HTTP request that asks for the action, with base as the
-// provider's base URL ([Registry.BaseURL]). Whatever params hold, it goes to
-// the host of base and to a path of the template's shape.
+// provider's base URL ([Registry.BaseURL]), where a field of cred may name the
+// account's own host. Whatever params hold, it goes to the host of base and to a
+// path of the template's shape.
 //
 // Parameters that cannot be sent give an *events.Error with code
 // invalid_params, a credential that cannot be applied one with needs_reauth.
@@ -36,6 +37,9 @@ func (a *Action) NewRequest(ctx context.Context, base string, params json.RawMes
 		return nil, err
 	}
 	if err := a.checkPlaced(object); err != nil {
+		return nil, err
+	}
+	if base, err = baseFor(base, cred); err != nil {
 		return nil, err
 	}
 	u, err := a.url(base, object)

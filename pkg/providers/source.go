@@ -212,7 +212,8 @@ func (s Source) fromResponse(header http.Header, body any) (string, bool) {
 }
 
 // In finds what s names in a response whose body was decoded with UseNumber: a
-// header's text, or any JSON value. It reports false for what is absent or null.
+// header's text, any JSON value, or the host of a URL. It reports false for what
+// is absent or null.
 func (s Source) In(header http.Header, body any) (any, bool) {
 	switch s.kind {
 	case sourceHeader:
@@ -221,6 +222,10 @@ func (s Source) In(header http.Header, body any) (any, bool) {
 	case sourceJSON:
 		v, ok := follow(body, s.pointer)
 		return v, ok && v != nil
+	case sourceHost:
+		v, _ := follow(body, s.pointer)
+		text, _ := v.(string)
+		return hostIn(text)
 	default:
 		return nil, false
 	}

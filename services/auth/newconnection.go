@@ -185,6 +185,9 @@ func checkFields(auth *providers.Auth, in *newConnection) error {
 			return err
 		}
 	}
+	if name, err := auth.Pack().CheckSite(in.Fields); err != nil {
+		return invalid(located(name), "%v", err)
+	}
 	return nil
 }
 

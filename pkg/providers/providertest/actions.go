@@ -88,8 +88,25 @@ func canaryOf(auth *providers.Auth) providers.Credential {
 	c := providers.Credential{Auth: auth.ID, Token: providers.NewSecret([]byte(canary)), Fields: map[string]providers.Secret{}}
 	for _, f := range auth.Fields {
 		c.Fields[f.Name] = providers.NewSecret([]byte(canary))
+		if f.Public && strings.Contains(auth.Pack().HTTP.BaseURL, "{{credential."+f.Name+"}}") {
+			c.Fields[f.Name] = providers.NewSecret([]byte("example"))
+		}
 	}
 	return c
+}
+
+// baseOf is where requests with a credential go.
+func baseOf(t *testing.T, pack *providers.Pack, cred providers.Credential) *url.URL {
+	t.Helper()
+	text, err := pack.BaseURLFor(cred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base
 }
 
 func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage, auth *providers.Auth) *http.Request {
@@ -161,12 +178,9 @@ func request(t *testing.T, pack *providers.Pack, want providers.ActionCall, req 
 	if req.Method != want.Method {
 		t.Errorf("method is %s, want %s", req.Method, want.Method)
 	}
-	base, err := url.Parse(pack.HTTP.BaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	base := baseOf(t, pack, canaryOf(pack.Auth[0]))
 	if req.URL.Scheme != base.Scheme || req.URL.Host != base.Host {
-		t.Errorf("the request goes to %s, want %s", req.URL, pack.HTTP.BaseURL)
+		t.Errorf("the request goes to %s, want %s", req.URL, base)
 	}
 	if got := strings.TrimPrefix(req.URL.EscapedPath(), base.EscapedPath()); got != want.Path {
 		t.Errorf("path is %s, want %s", got, want.Path)

@@ -2,7 +2,6 @@ package providertest
 
 import (
 	"errors"
-	"net/url"
 	"testing"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -37,10 +36,7 @@ func page(t *testing.T, pack *providers.Pack, a *providers.Action, f providers.A
 			t.Fatalf("NewNextRequest: %v", err)
 		}
 		credential(t, auth, req)
-		base, err := url.Parse(pack.HTTP.BaseURL)
-		if err != nil {
-			t.Fatal(err)
-		}
+		base := baseOf(t, pack, canaryOf(auth))
 		if req.URL.Scheme != base.Scheme || req.URL.Host != base.Host || req.Method != f.Request.Method {
 			t.Errorf("the next page is asked for by %s %s", req.Method, req.URL)
 		}
