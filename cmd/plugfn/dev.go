@@ -60,7 +60,7 @@ type dev struct {
 
 // run serves until ctx ends.
 func (d *dev) run(ctx context.Context, s *settings.Settings) (err error) {
-	p, err := openProcess(ctx, s, newLog(s, os.Stderr))
+	p, err := openProcess(ctx, s, newLog(s, os.Stderr), false)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -117,11 +118,16 @@ func (p *probed) until(what string, ok func() bool) {
 	}
 }
 
-// prober sends deliveries at a steady rate, as a provider does that repeats what
-// is refused, and keeps a ledger of those that were acknowledged.
+// prober offers deliveries at a steady rate whatever becomes of those before, as a
+// provider does that repeats what is refused, and keeps a ledger of those that
+// were acknowledged.
 type prober struct {
 	url    string
 	client *http.Client
+
+	offered  int
+	took     time.Duration
+	lateness []time.Duration // of each first attempt, after its time
 
 	mu     sync.Mutex
 	acked  map[string]bool
@@ -131,31 +137,54 @@ type prober struct {
 const (
 	probeRate  = 500 // deliveries a second
 	probeTries = 4
+	probeHands = 8192 // deliveries in hand, those that wait to be repeated among them
 )
 
 func newProber(addr string) *prober {
 	return &prober{
 		url:    "http://" + addr + "/webhooks/github",
-		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 128}},
+		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 512}},
 		acked:  map[string]bool{},
 	}
 }
 
-// run sends until ctx ends, and returns when every delivery has been
-// acknowledged or given up.
+// run offers until ctx ends, and returns when every delivery has been
+// acknowledged or given up. Each has its time; one that is late does not delay the
+// next.
 func (p *prober) run(ctx context.Context) {
 	var all sync.WaitGroup
-	tick := time.NewTicker(time.Second / probeRate)
-	defer tick.Stop()
-	for i := 0; ; i++ {
+	hands := make(chan struct{}, probeHands)
+	begun := time.Now()
+	for ; ctx.Err() == nil; p.offered++ {
+		due := begun.Add(time.Duration(p.offered) * time.Second / probeRate)
 		select {
 		case <-ctx.Done():
-			all.Wait()
-			p.client.CloseIdleConnections()
-			return
-		case <-tick.C:
-			all.Go(func() { p.deliver(i) })
+			continue
+		case <-time.After(time.Until(due)):
 		}
+		hands <- struct{}{}
+		p.lateness = append(p.lateness, time.Since(due))
+		i := p.offered
+		all.Go(func() {
+			p.deliver(i)
+			<-hands
+		})
+	}
+	p.took = time.Since(begun)
+	all.Wait()
+	p.client.CloseIdleConnections()
+}
+
+// checkRate says how many were offered, and fails the test if they were fewer
+// than there should have been.
+func (p *prober) checkRate(t *testing.T) {
+	t.Helper()
+	slices.Sort(p.lateness)
+	rate := float64(len(p.lateness)) / p.took.Seconds()
+	t.Logf("%d deliveries offered in %s: %.0f a second, 99 %% of them at most %s late", len(p.lateness), p.took.Round(time.Millisecond),
+		rate, p.lateness[len(p.lateness)*99/100].Round(time.Millisecond))
+	if rate < 0.95*probeRate {
+		t.Errorf("only %.0f deliveries a second were offered", rate)
 	}
 }
 
@@ -255,8 +284,8 @@ func (p *prober) compare(stored map[string]int) (lost, doubled int) {
 	return lost, doubled
 }
 
-// TestNothingAcknowledgedIsLost kills the ingress ten times under load, and takes
-// the bus away for twenty seconds.
+// TestNothingAcknowledgedIsLost kills the ingress ten times under load, takes the
+// bus away for twenty seconds, and kills it once more in the midst of them.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
 	server := buildProgram(t, "github.com/nats-io/nats-server/v2")
 	p := newProbed(t, buildProgram(t, "."), "serve", "ingress")
@@ -270,14 +299,17 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 
 	const kills, outage = 10, 20 * time.Second
 	for range kills {
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(700 * time.Millisecond)
 		end(p.ingress)
 		p.startIngress()
 	}
 	before, _ := prober.count()
 	end(p.server)
-	time.Sleep(outage)
-	if during, _ := prober.count(); during-before < probeRate*int(outage.Seconds())*8/10 {
+	time.Sleep(outage / 2)
+	end(p.ingress) // and once without a bus
+	p.startIngress()
+	time.Sleep(outage / 2)
+	if during, _ := prober.count(); during-before < probeRate*int(outage.Seconds())*7/10 {
 		t.Errorf("only %d deliveries were acknowledged while the bus was away", during-before)
 	}
 	if !p.isReady() {
@@ -294,6 +326,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		stored = p.stored()
 		return len(stored) >= acked
 	})
+	prober.checkRate(t)
 	lost, doubled := prober.compare(stored)
 	t.Logf("%d acknowledged, %d refused or cut off and repeated, %d stored, %d lost, %d doubled", acked, failed, len(stored), lost, doubled)
 	if lost > 0 || doubled > 0 {
@@ -324,6 +357,7 @@ func TestProberFindsAHastyIngress(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	stop()
 	<-done
+	prober.checkRate(t)
 	lost, _ := prober.compare(p.stored())
 	acked, _ := prober.count()
 	t.Logf("%d acknowledged, %d lost", acked, lost)

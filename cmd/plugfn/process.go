@@ -29,9 +29,9 @@ type process struct {
 	listener net.Listener        // of HTTP; set by assemble
 }
 
-// openProcess reads the packs and opens the bus. Whoever calls it closes the
-// process.
-func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger) (*process, error) {
+// openProcess reads the packs and opens the bus. One outside may be away, if that
+// is said. Whoever calls it closes the process.
+func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAway bool) (*process, error) {
 	if s.NATSSecure && s.NATSURL != "" {
 		return nil, usage("leave one of them out; a server of your own gets the configuration of: plugfn user config",
 			"PLUGFN_NATS_SECURE and PLUGFN_NATS_URL: only the embedded server can be closed from here")
@@ -45,7 +45,7 @@ func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger) 
 	}
 	b, err := bus.Open(ctx, bus.Config{
 		Log: log.With().Str("service", "bus").Logger(), URL: s.NATSURL, Credentials: s.NATSCreds, NKey: s.NATSNKey,
-		Secure: s.NATSSecure, Addr: s.NATSAddr, Dir: s.DataDir, Durability: s.Durability, MaxBytes: s.StreamMaxBytes,
+		MayBeAway: mayBeAway && s.NATSURL != "", Secure: s.NATSSecure, Addr: s.NATSAddr, Dir: s.DataDir, Durability: s.Durability, MaxBytes: s.StreamMaxBytes,
 	})
 	if err != nil {
 		return nil, busFailure(s, err)
@@ -68,6 +68,16 @@ func (p *process) as(ctx context.Context, role string) (*bus.Bus, error) {
 	}
 	p.guests = append(p.guests, b)
 	return b, nil
+}
+
+// settle makes the bus of use once it is there, where it was away at the start,
+// and then waits for the end of ctx.
+func (p *process) settle(ctx context.Context) error {
+	for _, b := range append([]*bus.Bus{p.bus}, p.guests...) {
+		b.Settle(ctx)
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // ready says why one of the connections cannot be used now.

@@ -46,7 +46,7 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 		return usage("set PLUGFN_NATS_URL, or run: plugfn serve all",
 			"serve: some services alone need a NATS server that the others use too")
 	}
-	p, err := openProcess(ctx, s, newLog(s, os.Stderr))
+	p, err := openProcess(ctx, s, newLog(s, os.Stderr), isOnlyIngress(wanted))
 	if err != nil {
 		return err
 	}
@@ -63,8 +63,12 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 		return err
 	}
 	p.log.Info().Strs("services", wanted).Str("http", h.url()).Str("access", p.bus.Access()).Str("version", version).Msg("serving")
-	return h.run(ctx)
+	return h.run(ctx, p.settle)
 }
+
+// isOnlyIngress reports whether these services only take deliveries, which they
+// can while the bus is away.
+func isOnlyIngress(roles []string) bool { return slices.Equal(roles, []string{roleIngress}) }
 
 // house is the services of one process behind one HTTP server.
 type house struct {

@@ -53,7 +53,7 @@ func (p *process) openSpool(ctx context.Context, log zerolog.Logger) (jetstream.
 // that only takes deliveries is ready as long as its spool has room: were it
 // not, a load balancer would make an outage of the bus one of the ingress.
 func (p *process) busReadiness(roles []string) func(context.Context) error {
-	if p.spool == nil || !slices.Equal(roles, []string{roleIngress}) {
+	if p.spool == nil || !isOnlyIngress(roles) {
 		return p.ready
 	}
 	return func(ctx context.Context) error {
@@ -87,6 +87,11 @@ func (p *process) notes(roles []string) []note {
 		notes = append(notes, note{"spool", p.spoolNote})
 	}
 	return notes
+}
+
+// notes say which deliveries are taken.
+func (r *receiving) notes() []note {
+	return []note{{"deliveries", func(context.Context) string { return firstOf(r.Unknown(), "taken at all endpoints") }}}
 }
 
 func (p *process) spoolNote(ctx context.Context) string {

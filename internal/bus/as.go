@@ -34,6 +34,8 @@ func (b *Bus) Role() Role { return b.cfg.Role }
 // Access says in one line who may do what on this bus.
 func (b *Bus) Access() string {
 	switch {
+	case !b.settled.Load():
+		return "not known: the bus is not reached yet"
 	case b.Embedded() && b.cfg.Secure:
 		return "closed: a key for each role, and " + count(len(b.server.gate.names()), "user")
 	case b.Embedded() && !b.server.listens():

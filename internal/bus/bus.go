@@ -19,10 +19,13 @@ type Bus struct {
 	guest   bool      // the server belongs to another Bus
 	conn    *nats.Conn
 	js      jetstream.JetStream
-	version string
+	version atomic.Value // string
 	faults  atomic.Uint64
 	refusal atomic.Pointer[error] // the last refused permission
 	later   gauge
+
+	settled  atomic.Bool           // what the role uses is known to be there
+	obstacle atomic.Pointer[error] // why it is not
 
 	unfollow func() // ends the goroutine that learns who may connect; nil: there is none
 
@@ -64,6 +67,27 @@ func (b *Bus) open(ctx context.Context) (err error) {
 	if err := b.connect(ctx); err != nil {
 		return err
 	}
+	if b.isAway() {
+		return nil
+	}
+	return b.settle(ctx)
+}
+
+// settle makes sure that the server is one that will do, and that what the role
+// uses is there.
+func (b *Bus) settle(ctx context.Context) error {
+	if err := b.checkServer(ctx); err != nil {
+		return err
+	}
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	b.settled.Store(true)
+	return nil
+}
+
+// prepare declares what is stored, or looks whether it is there.
+func (b *Bus) prepare(ctx context.Context) error {
 	if b.guest || b.cfg.Role != RoleAdmin {
 		return patiently(ctx, b.passing, func() error { return b.verify(ctx) })
 	}
@@ -77,11 +101,15 @@ func (b *Bus) open(ctx context.Context) (err error) {
 }
 
 func (b *Bus) logOpen(took time.Duration) {
+	if !b.settled.Load() {
+		b.cfg.Log.Warn().Str("role", string(b.cfg.Role)).Msg("bus away: not reached yet")
+		return
+	}
 	e := b.cfg.Log.Info().
 		Stringer("durability", b.cfg.Durability).
 		Str("promise", b.Promise()).
 		Str("access", b.Access()).
-		Str("version", b.version).
+		Str("version", b.ServerVersion()).
 		Bool("embedded", b.Embedded()).
 		Dur("took", took)
 	if b.Embedded() {
@@ -136,8 +164,12 @@ func (b *Bus) ClientURL() string {
 	return b.server.url()
 }
 
-// ServerVersion is the version of the server as it was when the bus was opened.
-func (b *Bus) ServerVersion() string { return b.version }
+// ServerVersion is the version of the server as it was when the bus was opened,
+// "" while it was never reached.
+func (b *Bus) ServerVersion() string {
+	version, _ := b.version.Load().(string)
+	return version
+}
 
 // Faults counts the errors since Open that no call returned, such as a refused
 // permission or a reader that was too slow. Each is in the log.
@@ -146,8 +178,8 @@ func (b *Bus) Faults() uint64 { return b.faults.Load() }
 // Ready says why the bus cannot be used now: the connection is away, or a
 // stream that the role uses is missing or without a leader. nil: it can.
 func (b *Bus) Ready(ctx context.Context) error {
-	if status := b.conn.Status(); status != nats.CONNECTED {
-		return fmt.Errorf("bus is %s", status)
+	if err := b.connected(); err != nil {
+		return err
 	}
 	for _, name := range b.cfg.Role.grants().streams {
 		if _, err := b.js.Stream(ctx, name); err != nil {

@@ -35,6 +35,11 @@ type Config struct {
 	// them. At most one of them, and only with URL.
 	Credentials string
 	NKey        string
+	// MayBeAway lets Open succeed while nothing answers at URL. The Bus connects
+	// by itself once something does, and is of use after [Bus.Settle]. What the
+	// server refuses is an error all the same. Zero: Open waits ten seconds for
+	// it.
+	MayBeAway bool
 	// Role is what the server of URL lets this connection do, so that it asks
 	// for no more. Zero: RoleAdmin. The embedded server is always opened as
 	// admin, see [Bus.As].

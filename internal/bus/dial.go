@@ -30,20 +30,26 @@ func (b *Bus) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.server != nil {
+	switch {
+	case b.server != nil:
 		b.conn, err = nats.Connect("", append(options, nats.InProcessServer(b.server.Server))...)
-	} else {
+	case b.cfg.MayBeAway:
+		b.conn, err = dialLater(ctx, b.cfg.URL, options)
+	default:
 		b.conn, err = dial(ctx, b.cfg.URL, options)
 	}
 	if err != nil {
 		return err
 	}
-	b.version = b.conn.ConnectedServerVersion()
-	if err := checkVersion(b.version); err != nil {
-		return err
-	}
 	b.js, err = jetstream.New(b.conn, jetstream.WithPublishAsyncTimeout(10*time.Second))
-	if err != nil {
+	return err
+}
+
+// checkServer makes sure that the server is one that will do.
+func (b *Bus) checkServer(ctx context.Context) error {
+	version := b.conn.ConnectedServerVersion()
+	b.version.Store(version)
+	if err := checkVersion(version); err != nil {
 		return err
 	}
 	return patiently(ctx, b.passing, func() error { return b.checkStore(ctx) })
@@ -82,10 +88,35 @@ func dial(ctx context.Context, servers string, options []nats.Option) (conn *nat
 	case err == nil:
 		return conn, nil
 	case refused(err):
-		return nil, fmt.Errorf("connecting to %s: %w: see PLUGFN_NATS_URL and the credentials", where, err)
+		return nil, refusedBy(where, err)
 	default:
 		return nil, fmt.Errorf("connecting to %s: %w: is a NATS server running there? PLUGFN_NATS_URL says where, empty means the embedded one", where, err)
 	}
+}
+
+func refusedBy(where string, err error) error {
+	return fmt.Errorf("connecting to %s: %w: see PLUGFN_NATS_URL and the credentials", where, err)
+}
+
+// dialLater connects to a server outside, or returns a connection that will be
+// one as soon as the server answers.
+func dialLater(ctx context.Context, servers string, options []nats.Option) (*nats.Conn, error) {
+	where, err := publicURL(servers)
+	if err != nil {
+		return nil, err
+	}
+	options = append(options, nats.Timeout(dialTime(ctx)))
+	conn, err := nats.Connect(servers, options...)
+	switch {
+	case err == nil:
+		return conn, nil
+	case refused(err):
+		return nil, refusedBy(where, err)
+	}
+	if conn, err = nats.Connect(servers, append(options, nats.RetryOnFailedConnect(true))...); err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", where, err)
+	}
+	return conn, nil
 }
 
 // patiently tries until it succeeds, fails for good, or time is over: services

@@ -128,16 +128,12 @@ func (s *Service) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("/webhooks/{provider}/{endpoint}", s.receiveAt)
 }
 
-// Ready says why deliveries are not accepted yet, nil when they are.
+// Ready says why deliveries are not accepted yet, nil when they are. While the bus
+// was not reached since the start, it is enough that those of the app level can be
+// kept.
 func (s *Service) Ready(context.Context) error {
-	if !s.index.loaded.Load() {
-		return errors.New("ingress: the index of connections is not loaded yet")
-	}
-	if !s.isLoaded() {
-		return errors.New("ingress: it is not known yet which webhook secrets are stored")
-	}
-	if s.Endpoints != nil && !isClosed(s.Endpoints.Loaded()) {
-		return errors.New("ingress: it is not known yet which endpoints there are")
+	if err := s.known(); err != nil && (s.spool == nil || s.JetStream.Conn().IsConnected()) {
+		return err
 	}
 	if s.spool != nil {
 		return s.spool.Ready()
@@ -145,9 +141,35 @@ func (s *Service) Ready(context.Context) error {
 	return nil
 }
 
+// known says what is not known yet of what the bus tells, nil when all is.
+func (s *Service) known() error {
+	switch {
+	case !s.index.loaded.Load():
+		return errors.New("ingress: the index of connections is not loaded yet")
+	case !s.isLoaded():
+		return errors.New("ingress: it is not known yet which webhook secrets are stored")
+	case s.Endpoints != nil && !isClosed(s.Endpoints.Loaded()):
+		return errors.New("ingress: it is not known yet which endpoints there are")
+	}
+	return nil
+}
+
+// Unknown says in a few words what is kept and what is refused as long as the
+// bus was not reached since the start; "" once it was.
+func (s *Service) Unknown() string {
+	switch err := s.known(); {
+	case err == nil:
+		return ""
+	case s.spool == nil:
+		return "all deliveries are refused with 503: " + err.Error()
+	default:
+		return "deliveries to /webhooks/{provider} that a secret of the settings verifies are kept, all others refused with 503: " + err.Error()
+	}
+}
+
 // Run keeps the index of connections up to date, gives new ones the events that
 // came before them, and answers questions about refused deliveries, until ctx
-// ends.
+// ends. The bus may be away when it begins.
 func (s *Service) Run(ctx context.Context) error {
 	waiting, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
@@ -161,14 +183,37 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 	})
 	defer func() { stop(); beside.Wait(); s.events.Wait() }()
-	kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
+	kv, err := s.connections(ctx)
 	if err != nil {
-		return fmt.Errorf("ingress: opening the connections: %w", err)
+		return nil //nolint:nilerr // ctx has ended
 	}
 	if err := s.index.follow(ctx, kv); err != nil {
 		return fmt.Errorf("ingress: %w", err)
 	}
 	return nil
+}
+
+// openPause is between two attempts to open the connections.
+const openPause = 500 * time.Millisecond
+
+// connections opens the bucket of connections, as soon as the bus is there. The
+// only error is that of ctx.
+func (s *Service) connections(ctx context.Context) (jetstream.KeyValue, error) {
+	told := false
+	for {
+		kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
+		if err == nil || ctx.Err() != nil {
+			return kv, ctx.Err()
+		}
+		if !told {
+			s.Log.Warn().Err(err).Str("deliveries", s.Unknown()).Msg("the connections cannot be read yet")
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(openPause):
+		}
+	}
 }
 
 // Unsecured lists the providers whose deliveries are all refused, because no

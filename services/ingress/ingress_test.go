@@ -64,20 +64,9 @@ func open(t *testing.T, change ...func(*Config)) *gate {
 
 func openOn(t *testing.T, on *bus.Bus, change ...func(*Config)) *gate {
 	t.Helper()
-	packs, err := providers.LoadAll(catalog.FS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := providers.NewRegistry(packs, map[string]providers.App{
-		"github": {WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(secret))}},
-		"stripe": {WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(secret))}},
-		"slack":  {ClientID: "an app without a webhook secret"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gate{T: t, bus: on, registry: registry, log: &lockedBuffer{}, client: &http.Client{Transport: &http.Transport{}}}
-	cfg := Config{JetStream: g.bus.JetStream(), Providers: registry, Log: zerolog.New(g.log)}
+	log := &lockedBuffer{}
+	cfg := Config{JetStream: on.JetStream(), Providers: (&gate{T: t}).packs(), Log: zerolog.New(log)}
+	registry := cfg.Providers
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -85,6 +74,33 @@ func openOn(t *testing.T, on *bus.Bus, change ...func(*Config)) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g := serveOn(t, on, service, func(g *gate) { g.registry = registry })
+	g.log = log
+	return g
+}
+
+// packs are all packs, and some apps.
+func (g *gate) packs() *providers.Registry {
+	g.Helper()
+	packs, err := providers.LoadAll(catalog.FS)
+	if err != nil {
+		g.Fatal(err)
+	}
+	app := providers.App{WebhookSecrets: []providers.Secret{providers.NewSecret([]byte(secret))}}
+	registry, err := providers.NewRegistry(packs, map[string]providers.App{
+		"github": app, "stripe": app, "slack": {ClientID: "an app without a webhook secret"},
+	})
+	if err != nil {
+		g.Fatal(err)
+	}
+	return registry
+}
+
+// serveOn runs a service until the end of the test, and returns once it is ready;
+// before it waits for that it calls begun.
+func serveOn(t *testing.T, on *bus.Bus, service *Service, begun func(*gate)) *gate {
+	t.Helper()
+	g := &gate{T: t, bus: on, registry: service.Providers, client: &http.Client{Transport: &http.Transport{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()
@@ -101,7 +117,8 @@ func openOn(t *testing.T, on *bus.Bus, change ...func(*Config)) *gate {
 		}
 	})
 	t.Cleanup(g.close)
-	g.eventually("a loaded index", func() bool { return service.Ready(ctx) == nil })
+	begun(g)
+	g.eventually("a service that is ready", func() bool { return service.Ready(ctx) == nil })
 	return g
 }
 

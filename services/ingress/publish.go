@@ -24,6 +24,9 @@ func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery,
 	if len(found) == 0 {
 		return answer{status: http.StatusOK, event: "ping"}
 	}
+	if rt.isApp && !s.index.loaded.Load() {
+		return s.keepUnaddressed(ctx, rt, d, verdict, found)
+	}
 	all := make([]addressed, 0, len(found))
 	for i := range found {
 		all = s.address(all, rt, &found[i])

@@ -102,7 +102,7 @@ func (a answer) write(w http.ResponseWriter) {
 
 // take admits, reads and settles one delivery.
 func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, token string, now time.Time) answer {
-	if err := s.Ready(r.Context()); err != nil {
+	if !s.accepts(rt) {
 		return refuse(http.StatusServiceUnavailable, "starting")
 	}
 	if !s.rates.take(rt.pack.Name, token, now) {

@@ -201,10 +201,7 @@ func (r *Rerouter) publish(ctx context.Context, stream jetstream.Stream, provide
 	case err != nil:
 		return false, err
 	}
-	e.UserID, e.ConnectionID, e.Source = o.user, o.connection, eventSource(provider, appEndpoint, o.connection)
-	msg := e.Msg(events.PrefixEvent + events.Token(o.user) + strings.TrimPrefix(stored.Subject, events.PrefixEvent+events.NoUser))
-	keepHeader(msg.Header, stored.Header)
-	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(provider, appEndpoint, e.ID, o.connection))
+	msg := given(&e, stored.Subject, stored.Header, o)
 	if msg, err = payloads.Offload(ctx, msg); err != nil {
 		return false, fmt.Errorf("publishing: %w", err)
 	}
@@ -216,6 +213,16 @@ func (r *Rerouter) publish(ctx context.Context, stream jetstream.Stream, provide
 		r.stored(provider, msg.Header.Get(jetstream.MsgIDHeader), ack.Sequence)
 	}
 	return ack.Duplicate, nil
+}
+
+// given is an event of the app's endpoint that was for nobody, for a
+// connection: at its subject, and with the Nats-Msg-Id that it would have had.
+func given(e *events.Event, subject string, header nats.Header, o owner) *nats.Msg {
+	e.UserID, e.ConnectionID, e.Source = o.user, o.connection, eventSource(e.Provider, appEndpoint, o.connection)
+	msg := e.Msg(events.PrefixEvent + events.Token(o.user) + strings.TrimPrefix(subject, events.PrefixEvent+events.NoUser))
+	keepHeader(msg.Header, header)
+	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(e.Provider, appEndpoint, e.ID, o.connection))
+	return msg
 }
 
 // keepHeader copies what a stored message has beside the event's attributes and

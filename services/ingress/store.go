@@ -63,6 +63,13 @@ const errNoStorage jetstream.ErrorCode = 10002
 // forward stores a message of the spool on the bus. One that the bus refuses
 // becomes a dead letter, so that it does not hold up the others.
 func (s *Service) forward(ctx context.Context, msg *nats.Msg) error {
+	if msg.Header.Get(headerUnaddressed) != "" {
+		return s.forwardUnaddressed(ctx, msg)
+	}
+	return s.forwardTo(ctx, msg)
+}
+
+func (s *Service) forwardTo(ctx context.Context, msg *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
 	err := s.publishMsg(ctx, msg)
