@@ -58,6 +58,9 @@ type retried struct {
 
 func retryLetter(cmd *cobra.Command, p *printer, s *eventStore, e *storedEvent, again, yes bool) error {
 	l := letterOf(e)
+	if l.Kind == "event" {
+		return usage("plugfn event replay --dead "+safe(l.ID), "dead letter %d is a delivery that made no event: only requests can be sent again here", l.Sequence)
+	}
 	if l.Kind != "action" {
 		return usage("plugfn dlq show "+fmt.Sprint(l.Sequence), "dead letter %d is of kind %s: only requests can be sent again", l.Sequence, safe(l.Kind))
 	}

@@ -33,9 +33,13 @@ func newEventReplayCommand() *cobra.Command {
 		Long: "Replay publishes kept events again, to the same users: those of the ids, or those that fit the flags, of which " +
 			"--since is needed then. Each gets a new id, the old one, a colon and the name of the run, and names the old one in " +
 			"ce-replayof; it is not taken for a repetition, and subscribers act on it anew. The same --run does not publish an " +
-			"event twice within a quarter of an hour: an interrupted replay is continued with it.",
+			"event twice within a quarter of an hour: an interrupted replay is continued with it.\n\n" +
+			"With --dead it reads deliveries again that were genuine and made no event, with the packs as this program has them now " +
+			"(PLUGFN_PROVIDERS_DIR), and publishes what they make, with the ids of their provider, for the first time: what was " +
+			"published before is left out.",
 		Example: `plugfn event replay 72d3162e-cc78-11e3-81ab-4c9367dc0958
-plugfn event replay --provider github --event push --since 2h --until 1h --dry-run`,
+plugfn event replay --provider github --event push --since 2h --until 1h --dry-run
+plugfn event replay --dead --provider github --since 24h --dry-run`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			r.filter.ids = args
@@ -44,6 +48,12 @@ plugfn event replay --provider github --event push --since 2h --until 1h --dry-r
 			}
 			if r.pause, err = pauseOf(rate); err != nil {
 				return err
+			}
+			if r.filter.dead {
+				if r.run != "" {
+					return usage("", "--run and --dead: what was dead is published once, leave --run out")
+				}
+				return withEvents(cmd, &r.filter, func(p *printer, s *eventStore) error { return r.revive(cmd, p, s) })
 			}
 			if r.run == "" {
 				r.run = id.New("r")
@@ -54,10 +64,11 @@ plugfn event replay --provider github --event push --since 2h --until 1h --dry-r
 		},
 	}
 	r.filter.addTo(cmd)
+	r.filter.addDeadTo(cmd)
 	cmd.Flags().BoolVar(&r.dry, "dry-run", false, "say how many it would be, and the first of them")
 	cmd.Flags().StringVar(&rate, "rate", "100/s", "how many at most in a second or minute")
 	cmd.Flags().StringVar(&r.run, "run", "", "name of the run [a new one]")
-	return withTarget(settings.Bus, withOutput(cmd))
+	return withTarget(settings.Bus|settings.Packs|settings.HTTP|settings.API, withOutput(cmd))
 }
 
 func runName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_-]{1,40}$`) }

@@ -24,6 +24,7 @@ type process struct {
 	packs    map[string]*providers.Pack
 	bus      *bus.Bus            // as admin
 	guests   []*bus.Bus          // the connections of the services, on the same server
+	reached  chan struct{}       // closed once all of them are of use
 	spool    *bus.Spool          // of ingress; nil: there is none
 	registry *providers.Registry // set by register
 	listener net.Listener        // of HTTP; set by assemble
@@ -50,7 +51,7 @@ func openProcess(ctx context.Context, s *settings.Settings, log zerolog.Logger, 
 	if err != nil {
 		return nil, busFailure(s, err)
 	}
-	return &process{settings: s, log: log, packs: packs, bus: b}, nil
+	return &process{settings: s, log: log, packs: packs, bus: b, reached: make(chan struct{})}, nil
 }
 
 func busFailure(s *settings.Settings, err error) error {
@@ -70,11 +71,24 @@ func (p *process) as(ctx context.Context, role string) (*bus.Bus, error) {
 	return b, nil
 }
 
+// reachedLater is closed once the bus is of use, and nil where that is so already.
+func (p *process) reachedLater() <-chan struct{} {
+	for _, b := range append([]*bus.Bus{p.bus}, p.guests...) {
+		if !b.IsSettled() {
+			return p.reached
+		}
+	}
+	return nil
+}
+
 // settle makes the bus of use once it is there, where it was away at the start,
 // and then waits for the end of ctx.
 func (p *process) settle(ctx context.Context) error {
 	for _, b := range append([]*bus.Bus{p.bus}, p.guests...) {
 		b.Settle(ctx)
+	}
+	if ctx.Err() == nil {
+		close(p.reached)
 	}
 	<-ctx.Done()
 	return nil

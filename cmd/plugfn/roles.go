@@ -82,7 +82,7 @@ func (p *process) buildIngress(ctx context.Context, b *bus.Bus, log zerolog.Logg
 	}
 	caller := ingress.NewCaller(p.registry, p.outbound(outbound.Config{}))
 	s, err := ingress.New(ingress.Config{
-		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log,
+		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log, Reached: p.reachedLater(),
 		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
 		GroupCommit: b.Durability() == bus.Single, Spool: spool, Rate: p.settings.IngressRate, PublicURL: p.publicURL(),
 		Keys:   &exampleKeys{p.signers, ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})})},

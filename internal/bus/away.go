@@ -42,6 +42,9 @@ func (b *Bus) Settle(ctx context.Context) {
 	}
 }
 
+// IsSettled reports whether the bus was of use at some time since it was opened.
+func (b *Bus) IsSettled() bool { return b.settled.Load() }
+
 // connected says why the bus cannot be reached, or not be used yet.
 func (b *Bus) connected() error {
 	status := b.conn.Status()

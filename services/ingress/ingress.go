@@ -31,6 +31,8 @@ type Config struct {
 	// confirmed; a pack says on which hosts that may be. nil: nobody does.
 	Confirm func(ctx context.Context, url string) error
 	Log     zerolog.Logger
+	// Reached is closed once the bus is of use. nil: it is from the start.
+	Reached <-chan struct{}
 
 	PublicURL   string              // where providers reach this service; "": not known, and what signs it is not accepted
 	Now         func() time.Time    // nil: time.Now
@@ -132,7 +134,7 @@ func (s *Service) Mount(mux *http.ServeMux) {
 // was not reached since the start, it is enough that those of the app level can be
 // kept.
 func (s *Service) Ready(context.Context) error {
-	if err := s.known(); err != nil && (s.spool == nil || s.JetStream.Conn().IsConnected()) {
+	if err := s.known(); err != nil && (s.spool == nil || s.isReached()) {
 		return err
 	}
 	if s.spool != nil {
@@ -169,7 +171,7 @@ func (s *Service) Unknown() string {
 
 // Run keeps the index of connections up to date, gives new ones the events that
 // came before them, and answers questions about refused deliveries, until ctx
-// ends. The bus may be away when it begins.
+// ends.
 func (s *Service) Run(ctx context.Context) error {
 	waiting, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
@@ -183,9 +185,12 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 	})
 	defer func() { stop(); beside.Wait(); s.events.Wait() }()
-	kv, err := s.connections(ctx)
+	if s.awaitBus(ctx); ctx.Err() != nil {
+		return nil
+	}
+	kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
 	if err != nil {
-		return nil //nolint:nilerr // ctx has ended
+		return fmt.Errorf("ingress: opening the connections: %w", err)
 	}
 	if err := s.index.follow(ctx, kv); err != nil {
 		return fmt.Errorf("ingress: %w", err)
@@ -193,26 +198,18 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// openPause is between two attempts to open the connections.
-const openPause = 500 * time.Millisecond
+// isReached reports whether the bus was of use at some time since the start.
+func (s *Service) isReached() bool { return s.Reached == nil || isClosed(s.Reached) }
 
-// connections opens the bucket of connections, as soon as the bus is there. The
-// only error is that of ctx.
-func (s *Service) connections(ctx context.Context) (jetstream.KeyValue, error) {
-	told := false
-	for {
-		kv, err := s.JetStream.KeyValue(ctx, events.BucketConnections)
-		if err == nil || ctx.Err() != nil {
-			return kv, ctx.Err()
-		}
-		if !told {
-			s.Log.Warn().Err(err).Str("deliveries", s.Unknown()).Msg("the connections cannot be read yet")
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(openPause):
-		}
+// awaitBus returns once the bus is of use, or ctx ends.
+func (s *Service) awaitBus(ctx context.Context) {
+	if s.isReached() {
+		return
+	}
+	s.Log.Warn().Str("deliveries", s.Unknown()).Msg("the bus is not there yet")
+	select {
+	case <-ctx.Done():
+	case <-s.Reached:
 	}
 }
 

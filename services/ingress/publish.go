@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -97,51 +98,35 @@ func eventSource(provider, endpoint, connection string) string {
 }
 
 func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n addressed) *nats.Msg {
+	return messageOf(rt.pack.Name, rt.source(), d.ReceivedAt, verdict.Level, n)
+}
+
+// messageOf is the message of an event that came to an endpoint at a time.
+func messageOf(provider, endpoint string, at time.Time, level events.Verified, n addressed) *nats.Msg {
 	o := n.to
 	e := events.Event{
 		ID:              n.ID,
-		Source:          eventSource(rt.pack.Name, rt.source(), o.connection),
+		Source:          eventSource(provider, endpoint, o.connection),
 		Type:            n.Type,
 		Subject:         n.Subject,
 		Time:            n.Time,
 		DataContentType: n.ContentType,
 		UserID:          o.user,
 		ConnectionID:    o.connection,
-		Provider:        rt.pack.Name,
+		Provider:        provider,
 		EventName:       n.Name,
-		Verified:        verdict.Level,
+		Verified:        level,
 		Account:         n.Account,
 		PartitionKey:    n.PartitionKey,
 		Extensions:      n.Headers,
 		Data:            n.Data,
 	}
 	if e.Time.IsZero() {
-		e.Time = d.ReceivedAt
+		e.Time = at
 	}
-	msg := e.Msg(events.EventSubject(o.user, rt.pack.Name, n.Name))
-	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(rt.pack.Name, rt.source(), n.ID, o.connection))
+	msg := e.Msg(events.EventSubject(o.user, provider, n.Name))
+	msg.Header.Set(jetstream.MsgIDHeader, dedupeID(provider, endpoint, n.ID, o.connection))
 	return msg
-}
-
-// keep stores a genuine delivery that cannot be read, for a person to look at.
-func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, cause error) answer {
-	sum := sha256.Sum256(d.Body)
-	id := "sha256-" + base64.RawURLEncoding.EncodeToString(sum[:])
-	e := events.Event{
-		ID: id, Source: eventSource(rt.pack.Name, rt.source(), rt.endpoint.ConnectionID),
-		Type: "dev.plugfn.delivery.unparsed", Time: d.ReceivedAt, Provider: rt.pack.Name,
-		UserID: rt.endpoint.UserID, ConnectionID: rt.endpoint.ConnectionID,
-		DataContentType: d.Header.Get("Content-Type"), Data: d.Body,
-	}
-	dead := e.Msg(events.DeadSubject("event", rt.endpoint.UserID, rt.pack.Name, "unparsed"))
-	dead.Header.Set(events.HeaderReason, cause.Error())
-	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(rt.pack.Name, rt.source(), id, rt.endpoint.ConnectionID))
-	if err := s.store(ctx, answerBy(rt), "", dead); err != nil {
-		rt.log(s.Log.Error()).Err(err).Msg("unreadable delivery not stored")
-		return refuse(http.StatusServiceUnavailable, "bus does not store")
-	}
-	rt.log(s.Log.Warn()).Int("bytes", len(d.Body)).Msg("unreadable delivery kept as dead letter")
-	return answer{status: http.StatusOK, event: "unparsed", published: 1}
 }
 
 // dedupeID is the Nats-Msg-Id of a delivery for one connection. Deduplication

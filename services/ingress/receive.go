@@ -177,7 +177,7 @@ func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) 
 		return refuse(http.StatusUnsupportedMediaType, "content type")
 	}
 	if err != nil {
-		return s.keep(ctx, rt, d, err)
+		return s.keep(ctx, rt, d, verdict, err)
 	}
 	if reply, ok := reading.Handshake(c, verdict); ok {
 		ctx, cancel := context.WithDeadline(ctx, answerBy(rt))
@@ -186,7 +186,7 @@ func (s *Service) settle(ctx context.Context, rt *route, d *providers.Delivery) 
 	}
 	found, err := reading.Events()
 	if err != nil {
-		return s.keep(ctx, rt, d, err)
+		return s.keep(ctx, rt, d, verdict, err)
 	}
 	a := s.publish(ctx, rt, d, verdict, found)
 	if a.status == http.StatusOK {

@@ -138,7 +138,7 @@ func (r *Rerouter) claims(ctx context.Context, in Rerouting, out *Rerouted) (map
 
 // give publishes events to one connection, in the order in which they came.
 func (r *Rerouter) give(ctx context.Context, in Rerouting, o owner, theirs []unclaimed, out *Rerouted) error {
-	known, err := r.known(ctx, in.Provider, o, theirs[0].at)
+	known, err := r.known(ctx, in.Provider, appEndpoint, o, theirs[0].at)
 	if err != nil {
 		return err
 	}
@@ -163,11 +163,11 @@ func (r *Rerouter) give(ctx context.Context, in Rerouting, o owner, theirs []unc
 	return nil
 }
 
-// known are the ids of the events that a connection has, from a time on. The
-// bus drops repetitions too, but does not remember them as long.
-func (r *Rerouter) known(ctx context.Context, provider string, o owner, from time.Time) (map[string]bool, error) {
+// known are the ids of the events that a connection has of an endpoint, from a
+// time on. The bus drops repetitions too, but does not remember them as long.
+func (r *Rerouter) known(ctx context.Context, provider, endpoint string, o owner, from time.Time) (map[string]bool, error) {
 	ids := map[string]bool{}
-	source := eventSource(provider, appEndpoint, o.connection)
+	source := eventSource(provider, endpoint, o.connection)
 	subject := events.PrefixEvent + events.Token(o.user) + "." + events.Token(provider) + ".>"
 	_, older, err := r.read(ctx, subject, from, maxKnown, func(msg jetstream.Msg, _ *jetstream.MsgMetadata) {
 		if e, err := events.ParseEvent(msg.Headers(), nil); err == nil && e.Source == source {

@@ -22,6 +22,8 @@ type outage struct {
 	addr   string
 	server *bus.Bus // as admin, in the server's process
 	client *bus.Bus // as an ingress elsewhere has it
+
+	reached chan struct{} // of a client that began without its server
 }
 
 func newOutage(t *testing.T) *outage {

@@ -24,6 +24,7 @@ func unreached(t *testing.T, before func(*outage)) *outage {
 	before(o)
 	o.begin()
 	o.client = bustest.New(t, func(c *bus.Config) { c.URL, c.MayBeAway = url, true })
+	o.reached = make(chan struct{})
 	return o
 }
 
@@ -31,6 +32,7 @@ func unreached(t *testing.T, before func(*outage)) *outage {
 func (o *outage) returns() {
 	o.server = bustest.New(o.T, bustest.Dir(o.dir), func(c *bus.Config) { c.Addr = o.addr })
 	o.client.Settle(o.Context())
+	close(o.reached)
 }
 
 // An ingress that starts while the bus is away keeps what it can verify by
@@ -43,7 +45,7 @@ func TestStartWhileTheBusIsAway(t *testing.T) {
 		g.connect("u2", "con_2", "4242")
 	})
 	local := newSpool(t, t.TempDir(), 0)
-	g := openOn(t, o.client, func(c *Config) { c.Spool = local.JetStream() })
+	g := openOn(t, o.client, func(c *Config) { c.Spool, c.Reached = local.JetStream(), o.reached })
 	defer func() { g.close(); _ = local.Close() }()
 	g.sendAll(0, 10)
 	g.sendAll(9, 10) // the sender repeats himself
@@ -110,7 +112,7 @@ func TestUnknownIsToBeSentAgain(t *testing.T) {
 	local := newSpool(t, t.TempDir(), 0)
 	loaded := make(chan struct{})
 	g := openOn(t, o.client, func(c *Config) {
-		c.Spool, c.Endpoints, c.Secrets = local.JetStream(), &noEndpoints{loaded: loaded}, &noSecrets{loaded}
+		c.Spool, c.Reached, c.Endpoints, c.Secrets = local.JetStream(), o.reached, &noEndpoints{loaded: loaded}, &noSecrets{loaded}
 	})
 	defer func() { g.close(); _ = local.Close() }()
 	d := g.issueOpened("d-1", 4242)
@@ -143,7 +145,7 @@ func TestUnknownIsToBeSentAgain(t *testing.T) {
 // there.
 func TestStartWithoutBusAndSpool(t *testing.T) {
 	o := unreached(t, func(*outage) {})
-	service, err := New(Config{JetStream: o.client.JetStream(), Providers: (&gate{T: t}).packs()})
+	service, err := New(Config{JetStream: o.client.JetStream(), Reached: o.reached, Providers: (&gate{T: t}).packs()})
 	if err != nil {
 		t.Fatal(err)
 	}
