@@ -47,13 +47,17 @@ func (r *Reading) inner(outer []byte, limit int) ([]piece, error) {
 	if err != nil {
 		return nil, unparsable(err)
 	}
-	list, ok := r.nested(&r.webhooks.outers, part{doc: outer, spans: spans}, r.webhooks.Batch.Items[1])
+	b := r.webhooks.Batch
+	list, ok := r.nested(&r.webhooks.outers, part{doc: outer, spans: spans}, b.Items[1])
+	if !ok && !b.Or.IsZero() {
+		list, ok = r.nested(&r.webhooks.outers, part{doc: outer, spans: spans}, b.Or)
+	}
 	if !ok {
 		return nil, unparsable(errors.New("without the list inside an item"))
 	}
 	items, ok := elements(list, limit)
 	if !ok {
-		return nil, unparsable(fmt.Errorf("with more than %d items", r.webhooks.Batch.Max))
+		return nil, unparsable(fmt.Errorf("with more than %d items", b.Max))
 	}
 	all := make([]piece, len(items))
 	for i, s := range items {

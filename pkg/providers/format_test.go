@@ -190,6 +190,30 @@ func TestWith(t *testing.T) {
 	}
 }
 
+// TestBatchOr: an item may have its list below one of two names, and none makes
+// no events of it.
+func TestBatchOr(t *testing.T) {
+	w := demo(t, demoWith("batch: {items: [json:/entry, item:/changes], or: item:/messaging}", "event: [item:/type]"))
+	for body, want := range map[string]int{
+		`{"entry":[{"changes":[{"type":"a"}]},{"messaging":[{"type":"b"},{"type":"c"}]}]}`: 3,
+		`{"entry":[{"changes":[{"type":"a"}],"messaging":[{"type":"b"}]}]}`:                1,
+		`{"entry":[{"messaging":[]}]}`:                                                     0,
+		`{"entry":[{"standby":[{"type":"a"}]}]}`:                                           -1,
+	} {
+		r, err := w.Read(received(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := r.Events()
+		if (err != nil) != (want < 0) || err == nil && len(all) != want {
+			t.Errorf("%s: %d events, %v", body, len(all), err)
+		}
+	}
+	if _, err := loadDemo(demoWith("batch: {items: [json:/entry], or: item:/messaging}", "event: [item:/type]")); err == nil || !strings.Contains(err.Error(), "webhooks.batch.or") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestWithNeedsConsent: an endpoint's block is written by a user. What it has
 // called, and what it takes unsigned, is the operator's to allow.
 func TestWithNeedsConsent(t *testing.T) {

@@ -136,6 +136,12 @@ func (w *Webhooks) checkBatch(r report) {
 		r("webhooks.batch.items", "must be one list, or a list and one inside each of its items")
 		return
 	}
+	if or := b.Or; !or.IsZero() {
+		if or.kind != sourceItem || or.optional || len(b.Items) != 2 {
+			r("webhooks.batch.or", "must be item:/pointer, beside two lists in items")
+		}
+		w.outers.add(or.name, or.pointer)
+	}
 	for i, kind := range []sourceKind{sourceJSON, sourceItem}[:len(b.Items)] {
 		s := b.Items[i]
 		if s.kind != kind || s.optional {

@@ -125,6 +125,7 @@ type VerifyCall struct {
 // Batch is where the events of a delivery are.
 type Batch struct {
 	Items []Source `yaml:"items"` // json:/pointer to the list; then item:/pointer to a list in each of its items
+	Or    Source   `yaml:"or"`    // item:/pointer to the list inside an item that has not the second one of Items
 	Max   int      `yaml:"max"`   // items of one delivery; not written: 1000
 }
 
