@@ -24,6 +24,10 @@ const (
 	headerID      = "Spool-Id"      // its Nats-Msg-Id there
 )
 
+// largeMessage is from how many bytes on messages are written one at a time: the
+// server in this process has several copies of each while it is under way.
+const largeMessage = 1 << 20
+
 // ErrFull says that the spool has no room.
 var ErrFull = errors.New("the spool is full")
 
@@ -41,6 +45,7 @@ type Spool struct {
 	Config
 	store *commit.Store
 	more  chan struct{} // holds one: there is something to forward
+	large chan struct{} // holds one: a large message is being written
 
 	mu      sync.Mutex
 	loaded  bool
@@ -64,7 +69,7 @@ func New(cfg Config) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	return &Spool{Config: cfg, store: store, more: make(chan struct{}, 1), backlog: map[string]int{}}, nil
+	return &Spool{Config: cfg, store: store, more: make(chan struct{}, 1), large: make(chan struct{}, 1), backlog: map[string]int{}}, nil
 }
 
 // Takes reports whether an event of this key has to come here rather than go to
@@ -88,6 +93,14 @@ func (s *Spool) Away() {
 func (s *Spool) Keep(ctx context.Context, key string, msg *nats.Msg) error {
 	if err := s.Ready(); err != nil {
 		return err
+	}
+	if len(msg.Data) > largeMessage {
+		select {
+		case s.large <- struct{}{}:
+			defer func() { <-s.large }()
+		case <-ctx.Done():
+			return fmt.Errorf("waiting to write to the spool: %w", ctx.Err())
+		}
 	}
 	at := subject(key)
 	s.began(at)
