@@ -120,6 +120,7 @@ func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 	var answers redis.UniversalClient
 	cfg := limiter.Config{Replicas: e.presence.Replicas, Log: log}
 	if address := string(p.settings.RedisURL.Reveal()); address != "" {
+		redis.SetLogger(redisLog{log})
 		if cfg.Redis, err = limiter.NewRedisClient(address); err != nil {
 			return nil, fmt.Errorf("PLUGFN_REDIS_URL: %w", err)
 		}
@@ -135,6 +136,15 @@ func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 		MaxInFlight: p.settings.ExecutorMaxInFlight, DrainTimeout: p.settings.DrainTimeout,
 	})
 	return e, err
+}
+
+// redisLog takes what the client library says by itself, which is about
+// connections. It has one logger for the whole process.
+type redisLog struct{ log zerolog.Logger }
+
+// Printf is how the library says something.
+func (l redisLog) Printf(_ context.Context, format string, v ...any) {
+	l.log.Debug().Str("said", fmt.Sprintf(format, v...)).Msg("redis")
 }
 
 // executing is an executor with what it works with: the client that remembers

@@ -72,6 +72,7 @@ func (a *attempt) read(ctx context.Context) (reading, error) {
 		}
 		return a.askAndKeep(ctx, q, old, stamps, finish)
 	}
+	a.meter.read(a.task.Provider, false)
 	return a.ask(ctx, "")
 }
 
