@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -180,16 +179,21 @@ func stateOf(state string) string {
 func tellQueue(cmd *cobra.Command, js jetstream.JetStream) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), storeWait)
 	defer cancel()
-	queue, err := js.Consumer(ctx, events.StreamActions, "executor")
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil // no executor ran on this bus yet
-	}
+	stream, err := js.Stream(ctx, events.StreamActions)
 	if err != nil {
 		return &failure{exit: exitUnreachable, what: "the queue of requests cannot be read", cause: err}
 	}
-	info := queue.CachedInfo()
-	if info.NumPending > 0 || info.NumAckPending > 0 {
-		hint(cmd, fmt.Sprintf("%d requests are queued, %d are being executed", info.NumPending, info.NumAckPending))
+	// Beside everybody's requests there may be those of users with very many.
+	queued, executing := uint64(0), 0
+	consumers := stream.ListConsumers(ctx)
+	for c := range consumers.Info() {
+		queued, executing = queued+c.NumPending, executing+c.NumAckPending
+	}
+	if err := consumers.Err(); err != nil {
+		return &failure{exit: exitUnreachable, what: "the queue of requests cannot be read", cause: err}
+	}
+	if queued > 0 || executing > 0 {
+		hint(cmd, fmt.Sprintf("%d requests are queued, %d are being executed", queued, executing))
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 	e.Service, err = executor.New(executor.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Limiter: e.limits, Overrides: e.overrides,
 		Credentials: credentials, Parking: b, Log: log, Redis: answers, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.settings.ExecutorMaxInFlight}),
-		MaxInFlight: p.settings.ExecutorMaxInFlight, DrainTimeout: p.settings.DrainTimeout,
+		MaxInFlight: p.settings.ExecutorMaxInFlight, MaxPerUser: p.settings.ExecutorMaxPerUser, DrainTimeout: p.settings.DrainTimeout,
 	})
 	return e, err
 }

@@ -69,6 +69,10 @@ func (g *grants) consume(stream, durable, filter string) {
 	g.publish(api + "CONSUMER.INFO." + stream + "." + durable)
 }
 
+// branch lets the role read a stream through durable consumers that it makes as
+// it needs them. It removes none: it lets them expire.
+func (g *grants) branch(stream, filter string) { g.consume(stream, "*", filter) }
+
 // pulling is where messages of a consumer are asked for.
 func pulling(stream, consumer string) []string {
 	return []string{api + "CONSUMER.MSG.NEXT." + stream + "." + consumer}

@@ -115,6 +115,10 @@ func (r Role) grants() *grants {
 		g.store(events.StreamLater, events.PrefixLater+KindAction+".>")
 		g.get(BucketJournal)
 		g.put(BucketJournal)
+		g.branch(events.StreamActions, events.PrefixAction+"*.>") // lanes of single users
+		g.get(BucketLanes)
+		g.put(BucketLanes)
+		g.watch(BucketLanes)
 		g.get(BucketWaiting)
 		g.put(BucketWaiting)
 		g.watch(BucketWaiting)

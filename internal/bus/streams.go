@@ -17,6 +17,9 @@ const (
 	// BucketWaiting lists the requests that wait for a connection to work again.
 	// Who waits longer than an hour is put on the list again.
 	BucketWaiting = "PLUGFN_WAITING"
+	// BucketLanes lists the users whose requests have a consumer of their own for
+	// a while, because they are so many.
+	BucketLanes = "PLUGFN_LANES"
 	// BucketKeys keeps what proves that the encryption keys are the right ones.
 	BucketKeys = "PLUGFN_KEYS"
 	// BucketApps keeps the operator's OAuth clients, their secrets encrypted.
@@ -74,6 +77,7 @@ const (
 	healingMaxBytes     = 64 << 20 // a record has at most some 200 KiB
 	usersMaxBytes       = 64 << 20 // some hundred thousand users
 	limitsMaxBytes      = 1 << 20
+	lanesMaxBytes       = 64 << 20 // a user who once had one leaves some 100 bytes
 
 	deliveriesAge = 32 * day // each says for itself how long it is kept; packs allow 31 days
 )
@@ -103,6 +107,7 @@ func declarations() []declaration {
 		{name: events.BucketConnections},
 		{name: BucketJournal, age: 8 * day},
 		{name: BucketWaiting, age: time.Hour},
+		{name: BucketLanes, bytes: lanesMaxBytes},
 		{name: BucketKeys, bytes: keysMaxBytes},
 		{name: BucketRevocations, age: revocationsAge, bytes: revocationsMaxBytes},
 		{name: BucketApps, bytes: appsMaxBytes},

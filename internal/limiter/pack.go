@@ -23,7 +23,13 @@ type Bounds struct {
 	// Share, above 0 and below 1, is how much of the rates of the whole app the
 	// calls of one holder may take. 0: they do not queue for these rates.
 	Share float64
+	// Backlog says that the call has waited in a queue. All such calls together
+	// leave a part of the rates of the whole app to those that have not.
+	Backlog bool
 }
+
+// backlogShare is the part that calls with a backlog may take of a rate.
+const backlogShare = 0.8
 
 // queuePace is how fast a queue moves for the limit that it is for: a little slower,
 // so that who comes late does not hold up all that come after him.
@@ -65,6 +71,11 @@ func (b *Bounds) Shared() Call {
 		case l.Own && l.Rate.Count > 0:
 		case l.Rate.Count > 0:
 			c.Limits = append(c.Limits, b.limit(l))
+			if b.Backlog && l.IsOfApp() {
+				part := b.limit(l)
+				part.take(backlogShare, queueMark+"backlog")
+				c.Limits = append(c.Limits, part)
+			}
 		default:
 			most := l.Concurrency
 			if over, ok := b.override(l.ID); ok && over.Most > 0 {
@@ -92,23 +103,31 @@ func (b *Bounds) limit(l *providers.BoundLimit) Limit {
 }
 
 // queueMark stands, in a key, between that of a limit and the holder of a queue
-// for it. In the key of a limit it does not occur: its parts are an id and tokens.
+// for it, or the name of another part of it. In the key of a limit it does not occur: its parts are an id and tokens.
 const queueMark = "@"
 
 // queued adds the holder's queue for a limit.
 func (b *Bounds) queued(to []Limit, l *providers.BoundLimit) []Limit {
-	q, part := b.limit(l), queuePace
-	if l.IsOfApp() {
-		if b.Share <= 0 || b.Share >= 1 {
-			return to
-		}
-		part = b.Share
-		q.Burst = max(q.Cost, int64(float64(q.Burst)*part))
+	q := b.limit(l)
+	switch {
+	case !l.IsOfApp():
+		burst := q.Burst
+		q.take(queuePace, queueMark+events.Token(b.Holder))
+		q.Burst = burst
+	case b.Share <= 0 || b.Share >= 1:
+		return to
+	default:
+		q.take(b.Share, queueMark+events.Token(b.Holder))
 	}
-	q.Key += queueMark + events.Token(b.Holder)
-	q.Rate.Per = min(maxInterval, time.Duration(float64(q.Rate.Per)/part))
 	q.Queue = true
 	return append(to, q)
+}
+
+// take makes a limit one of its own of a part of it.
+func (l *Limit) take(part float64, name string) {
+	l.Key += name
+	l.Rate.Per = min(maxInterval, time.Duration(float64(l.Rate.Per)/part))
+	l.Burst = max(l.Cost, int64(float64(l.Burst)*part))
 }
 
 // BurstOf is the burst of a rate as it is with the operator's override; the zero

@@ -30,6 +30,10 @@ const (
 	// HeaderPage numbers, from 1, the pages that are sent by themselves.
 	HeaderPage = "Plugfn-Page"
 
+	// HeaderResumed says, on a request that has waited, which message of the
+	// stream it was at first.
+	HeaderResumed = "Plugfn-Resumed"
+
 	// HeaderUser and HeaderAction hold the full value of a user id or an action
 	// name whose token in the subject is a hash. Where they do not match the
 	// subject the request is refused: the subject says who asks.
@@ -180,6 +184,16 @@ func ParseActionRequest(subject string, header nats.Header, body []byte) (Action
 		return r, p.err
 	}
 	return r, nil
+}
+
+// Resumed reads HeaderResumed: the sequence of the first message of a request
+// that has waited, 0 for one that has not.
+func Resumed(header nats.Header) uint64 {
+	sequence, err := strconv.ParseUint(lookup(header, HeaderResumed), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return sequence
 }
 
 // SubjectTokens returns the tokens of user and provider in an action or call

@@ -11,6 +11,10 @@
 //	plugfn.later.>                  published: requests that wait: for their time, the next attempt, a connection
 //	plugfn.dead.>                   published: requests that were given up, or whose id was used before with another content
 //
+// A request is taken up in turn, see places.go: who has least in hand goes first,
+// and what somebody waits for before the rest. A user with a backlog gets a lane of
+// his own, see lane.go, so that nobody waits behind it.
+//
 // Order of work on a request, see settle:
 //
 //	newTask      read it

@@ -56,6 +56,7 @@ type Config struct {
 	HTTP         *http.Client          // calls the providers; nil: one of internal/outbound that trusts the operator's base URLs
 	Now          func() time.Time      // nil: time.Now
 	MaxInFlight  int                   // requests worked on at once; 0: 256
+	MaxPerUser   int                   // of them those of one user, while others ask as well; 0: a quarter of MaxInFlight
 	AckWait      time.Duration         // how long a dead executor holds its requests; 0: 10 s
 	DrainTimeout time.Duration         // how long Run lets the work in hand go on after its context ends; 0: 30 s
 }
@@ -96,6 +97,10 @@ func New(cfg Config) (*Service, error) {
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 256
 	}
+	if cfg.MaxPerUser == 0 {
+		cfg.MaxPerUser = max(1, cfg.MaxInFlight/4)
+	}
+	cfg.MaxPerUser = min(cfg.MaxPerUser, cfg.MaxInFlight)
 	if cfg.HTTP == nil {
 		// Nothing queues for a connection: a write is noted as sent before it is
 		// handed over, and one that waited there when the process died would be
@@ -122,6 +127,8 @@ func New(cfg Config) (*Service, error) {
 func (s *Service) Run(ctx context.Context) error {
 	work, stop := outlive(ctx, s.DrainTimeout)
 	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	w, err := s.worker(ctx, work)
 	if err != nil {
 		return fmt.Errorf("executor: %w", err)
@@ -135,7 +142,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("executor: listening to connections: %w", err)
 	}
-	subscriber, err := s.subscriber(events.StreamActions, "executor", s.MaxInFlight)
+	subscriber, err := s.subscriber(events.StreamActions, "executor", window*s.MaxInFlight)
 	if err != nil {
 		return fmt.Errorf("executor: %w", err)
 	}
@@ -150,10 +157,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.requests.Store(requests)
 	var listening sync.WaitGroup
-	defer listening.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer func() { cancel(); listening.Wait() }()
 	listening.Go(func() { w.follows(ctx, changed) })
+	listening.Go(w.lanes.run)
 	if err := requests.Run(ctx); err != nil {
 		return fmt.Errorf("executor: %w", err)
 	}
@@ -163,7 +169,7 @@ func (s *Service) Run(ctx context.Context) error {
 // worker opens what a Service works with; work ends when the work in hand must
 // stop.
 func (s *Service) worker(ctx, work context.Context) (*worker, error) {
-	w := &worker{Service: s, work: work}
+	w := &worker{Service: s, intake: ctx, work: work, places: newPlaces(s.MaxInFlight, s.MaxPerUser, s.Now)}
 	kv, err := s.JetStream.KeyValue(ctx, bus.BucketJournal)
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)
@@ -172,6 +178,10 @@ func (s *Service) worker(ctx, work context.Context) (*worker, error) {
 	if w.waiting, err = s.JetStream.KeyValue(ctx, bus.BucketWaiting); err != nil {
 		return nil, fmt.Errorf("opening what waits: %w", err)
 	}
+	w.lanes = &lanes{worker: w, of: map[string]*lane{}}
+	if w.lanes.kv, err = s.JetStream.KeyValue(ctx, bus.BucketLanes); err != nil {
+		return nil, fmt.Errorf("opening the lanes: %w", err)
+	}
 	stream, err := s.JetStream.Stream(ctx, events.StreamResults)
 	if err != nil {
 		return nil, fmt.Errorf("opening the results: %w", err)
@@ -179,6 +189,10 @@ func (s *Service) worker(ctx, work context.Context) (*worker, error) {
 	w.results = results{s.JetStream, stream}
 	return w, nil
 }
+
+// window is how many requests are taken up for each that is worked on: who has
+// many must not keep those out of sight who have few.
+const window = 4
 
 // subscriber makes one of a stream.
 func (s *Service) subscriber(stream, durable string, inFlight int) (*events.Subscriber, error) {

@@ -259,8 +259,20 @@ func (s *story) idle() {
 			return false
 		}
 		info := consumer.CachedInfo()
-		return info.AckFloor.Stream >= stream.CachedInfo().State.LastSeq && info.NumAckPending == 0
+		return info.AckFloor.Stream >= stream.CachedInfo().State.LastSeq && info.NumAckPending == 0 && isLaneFree(s.Context(), stream)
 	})
+}
+
+// isLaneFree reports whether nothing is left in any lane.
+func isLaneFree(ctx context.Context, stream jetstream.Stream) bool {
+	left := uint64(0)
+	consumers := stream.ListConsumers(ctx)
+	for c := range consumers.Info() { // to the end: otherwise its goroutine stays
+		if c.Name != "executor" {
+			left += c.NumPending + uint64(c.NumAckPending)
+		}
+	}
+	return consumers.Err() == nil && left == 0
 }
 
 func (s *story) eventually(what string, ok func() bool) {

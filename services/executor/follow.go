@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/plugfn/plugfn/internal/bus"
@@ -103,6 +104,7 @@ func (w *worker) wait(ctx context.Context, t *task, e *entry, what wait, until t
 // happens before.
 func (w *worker) park(ctx context.Context, t *task, until time.Time) error {
 	t.header.Set(events.HeaderID, t.ID)
+	t.header.Set(events.HeaderResumed, strconv.FormatUint(t.first(), 10))
 	err := w.Parking.Park(ctx, bus.Later{
 		Kind: bus.KindAction, User: t.UserID, ID: t.ID, At: until,
 		Target: t.subject, Header: t.header, Data: t.Params,
@@ -110,6 +112,7 @@ func (w *worker) park(ctx context.Context, t *task, until time.Time) error {
 	if err != nil {
 		return err
 	}
+	t.parkedUntil = until
 	w.Log.Debug().Str("request", t.ID).Time("until", until).Msg("request parked")
 	return nil
 }

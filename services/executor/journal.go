@@ -29,6 +29,7 @@ type journal struct {
 // read that has not waited has none.
 type entry struct {
 	Sequence    uint64    `json:"sequence"`              // of the request's message, which is redelivered until there is a result
+	Lane        string    `json:"lane,omitempty"`        // the consumer that brought it; empty: everybody's
 	Fingerprint string    `json:"fingerprint,omitempty"` // empty: canceled before it was seen
 	SentAt      time.Time `json:"sent_at,omitzero"`      // of the attempt under way; zero: none is
 	FirstSent   time.Time `json:"first_sent,omitzero"`   // the first attempt that may have arrived
@@ -49,6 +50,8 @@ type entry struct {
 	Waited int64            `json:"waited,omitempty"` // and have held up those of before
 
 	Permit *limiter.Permit `json:"permit,omitempty"` // of a slot that is the request's own, at Until; nil: none
+
+	Queued bool `json:"queued,omitempty"` // its turn for a slot was far ahead
 
 	Last *events.Error `json:"last,omitempty"` // what the last attempt came to
 

@@ -15,7 +15,7 @@ const orphanAge = maxTimeout + time.Minute
 // entry is the one to go on with: a new one, that of a request whose time has
 // come, or that of an attempt whose executor went away.
 func (w *worker) known(ctx context.Context, t *task) (e *entry, done bool, err error) {
-	fresh := &entry{Sequence: t.sequence, Fingerprint: t.fingerprint, TakenUp: t.storedAt.UTC()}
+	fresh := &entry{Sequence: t.sequence, Lane: t.lane, Fingerprint: t.fingerprint, TakenUp: t.storedAt.UTC()}
 	if !t.redelivered && !t.explicitID {
 		return fresh, false, nil
 	}
@@ -35,11 +35,11 @@ func (w *worker) known(ctx context.Context, t *task) (e *entry, done bool, err e
 	case e.Fingerprint != "" && e.Fingerprint != t.fingerprint:
 		return nil, true, w.refuseReuse(ctx, t)
 	case e.attempted() && !w.isOrphan(t, e):
-		return nil, true, w.leave(t)
+		return nil, true, w.leave(t, e)
 	case e.Canceled && !e.attempted():
 		return nil, true, w.concludeCanceled(ctx, t, e)
 	}
-	e.Sequence, e.Fingerprint = t.sequence, t.fingerprint
+	e.Sequence, e.Lane, e.Fingerprint = t.sequence, t.lane, t.fingerprint
 	if e.TakenUp.IsZero() {
 		e.TakenUp = t.storedAt.UTC()
 	}
@@ -47,15 +47,16 @@ func (w *worker) known(ctx context.Context, t *task) (e *entry, done bool, err e
 }
 
 // isOrphan reports whether the attempt of e is nobody's any more: its message
-// was delivered again, or it is too old.
+// was delivered again by the same consumer, or it is too old.
 func (w *worker) isOrphan(t *task, e *entry) bool {
-	return e.Sequence == t.sequence || w.Now().Sub(e.SentAt) > orphanAge
+	return e.Sequence == t.sequence && e.Lane == t.lane || w.Now().Sub(e.SentAt) > orphanAge
 }
 
 // leave leaves a request to the delivery that is at work on it, which answers
-// for both; a caller who waits for this one is looked after later.
-func (w *worker) leave(t *task) error {
-	if t.Reply == "" {
+// for both; a caller who waits for this one is looked after later. What a lane
+// has brought to somebody is not let go of elsewhere: a lane may end.
+func (w *worker) leave(t *task, e *entry) error {
+	if t.Reply == "" && (e.Lane == "" || e.Lane == t.lane) {
 		return nil
 	}
 	return errLater

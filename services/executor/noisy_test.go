@@ -3,71 +3,135 @@
 package executor
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/internal/limiter"
 )
 
+// granted notes, beside how often it is asked, when the limiter let calls go, by
+// its own clock.
+type granted struct {
+	counter
+	mu    sync.Mutex
+	times []time.Time
+}
+
+func (g *granted) Acquire(ctx context.Context, call limiter.Call) (limiter.Decision, error) {
+	d, err := g.counter.Acquire(ctx, call)
+	if err == nil && d.Outcome == limiter.Granted && slices.ContainsFunc(call.Limits, func(l limiter.Limit) bool { return !l.Queue }) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.times = append(g.times, d.Permit.At.Add(d.Delay))
+	}
+	return d, err
+}
+
+// ledger is a provider that knows how many calls of the noisy user had come
+// before each of the others.
+type ledger struct {
+	mu     sync.Mutex
+	noisy  int
+	before map[string]int // :: id of a quiet request → noisy calls before it
+}
+
+func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var body struct{ Title string }
+	_ = json.NewDecoder(r.Body).Decode(&body)
+	l.mu.Lock()
+	if strings.HasPrefix(body.Title, "noisy") {
+		l.noisy++
+	} else {
+		l.before[body.Title] = l.noisy
+	}
+	l.mu.Unlock()
+	_, _ = w.Write([]byte(`{}`))
+}
+
+func (l *ledger) seen() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.noisy
+}
+
 // One user has a backlog of 5,000 and 40 more in a second, ten others ask once a
-// second, and the app may ask 50 times a second.
+// second, and the app may ask 50 times a second. How long a quiet request waits
+// is told by how many noisy calls go before it: 50 are a second.
 func TestNoisyUser(t *testing.T) {
-	d, asked := &door{}, &counter{}
-	s := tellPack(t, limitedPack("  - {id: all, key: [app], rate: 50/1s, burst: 5}\n"), d.ServeHTTP, counting(t, asked, inMemory))
+	const (
+		backlog, seconds = 5000, 15
+		rate, burst      = 50, 5
+	)
+	book, asked := &ledger{before: map[string]int{}}, &granted{}
+	s := tellPack(t, limitedPack(fmt.Sprintf("  - {id: all, key: [app], rate: %d/1s, burst: %d}\n", rate, burst)), book.ServeHTTP, func(cfg *Config) {
+		asked.Limiter = limiter.New(limiter.Config{})
+		cfg.Limiter = asked
+	})
 	s.start()
-	at := map[string]time.Time{}
+	published := map[string]int{} // :: id of a quiet request → noisy calls before it was asked for
 	ask := func(user string, n int) {
 		r := create(n)
-		r.Provider = "fake"
-		r.UserID, r.ConnectionID, r.ID = user, "con_"+user, fmt.Sprintf("%s-%d", user, n)
+		r.Provider, r.UserID, r.ConnectionID = "fake", user, "con_"+user
+		r.ID = fmt.Sprintf("%s-%d", user, n)
 		r.Params = json.RawMessage(`{"title":"` + r.ID + `"}`)
-		at[r.ID] = time.Now()
+		if user != "noisy" {
+			published[r.ID] = book.seen()
+		}
 		if err := s.app.PublishMsg(r.Msg(r.Subject())); err != nil {
 			t.Error(err)
 		}
 	}
-	sub, err := s.app.SubscribeSync(events.PrefixResult + ">")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = sub.SetPendingLimits(-1, -1)
-	for u := range 10 {
-		ask(fmt.Sprintf("quiet%d", u), 0)
-	}
-	for i := range 5000 {
+	for i := range backlog {
 		ask("noisy", i)
 	}
-	const seconds = 20
-	sent := 5010
+	ticks := time.NewTicker(100 * time.Millisecond)
+	defer ticks.Stop()
 	for tick := range seconds * 10 {
-		time.Sleep(100 * time.Millisecond)
-		ask(fmt.Sprintf("quiet%d", tick%10), 1+tick/10)
+		<-ticks.C
+		ask(fmt.Sprintf("quiet%d", tick%10), tick/10)
 		for i := range 4 {
-			ask("noisy", 5000+4*tick+i)
+			ask("noisy", backlog+4*tick+i)
 		}
-		sent += 5
 	}
-	time.Sleep(3 * time.Second)
-	var waits []time.Duration
-	done := 0
-	for {
-		m, err := sub.NextMsg(200 * time.Millisecond)
-		if err != nil {
-			break
-		}
-		r, err := events.ParseResult(m.Data)
-		if err != nil || r.Outcome != events.Succeeded {
-			t.Fatalf("%+v, %v", r, err)
-		}
-		done++
-		if r.UserID != "noisy" {
-			waits = append(waits, r.FinishedAt.Sub(at[r.ID]))
-		}
+	s.eventually("all of the quiet ones", func() bool {
+		book.mu.Lock()
+		defer book.mu.Unlock()
+		return len(book.before) == len(published)
+	})
+	asked.mu.Lock()
+	done := len(asked.times)
+	asked.mu.Unlock()
+	calls := asked.calls.Load()
+
+	var waits []int
+	for id, before := range published {
+		waits = append(waits, book.before[id]-before)
 	}
 	slices.Sort(waits)
-	t.Logf("%d sent, %d done, %d of the quiet; p50 %s p99 %s; limiter asked %d times; most in a second %d", sent, done, len(waits),
-		waits[len(waits)/2], waits[len(waits)*99/100], asked.calls.Load(), d.most(time.Second))
+	p99 := waits[len(waits)*99/100]
+	t.Logf("%d quiet and %d noisy requests; before a quiet one went, p50 %d and p99 %d noisy calls; the limiter was asked %d times for %d calls",
+		len(waits), backlog+40*seconds, waits[len(waits)/2], p99, calls, done)
+	if p99 > rate {
+		t.Errorf("p99: %d noisy calls before a quiet one that came later, which is more than a second", p99)
+	}
+	// Each call has its turn, its slot and its release; what waits has its turn.
+	if most := 3*done + backlog + 40*seconds + len(waits) - done; int(calls) > most+most/50 {
+		t.Errorf("the limiter was asked %d times, want %d at most", calls, most)
+	}
+	if most := (&door{times: asked.sorted()}).most(time.Second); most > burst+rate {
+		t.Errorf("%d calls were let go within a second", most)
+	}
+}
+
+func (g *granted) sorted() []time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.SortedFunc(slices.Values(g.times), time.Time.Compare)
 }

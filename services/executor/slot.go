@@ -29,14 +29,18 @@ const (
 	// tardy is how late a slot of a limit itself may be used: many that are late
 	// together would pass the limit.
 	tardy = time.Second
+	// tooLate is how late the turn in a queue may be taken: many that are late
+	// together would ask again and again for what they queued for.
+	tooLate = 3 * time.Second
 	// holdMargin is how much longer than a call its place is held.
 	holdMargin = 30 * time.Second
 	// settling bounds what is told to the limiter after a call.
 	settling = 500 * time.Millisecond
 	// share is how much of a rate of the whole app one connection gets where
-	// others ask as well, and loneShare where nobody else does.
+	// others ask as well, and loneShare where nobody else does: what is reserved
+	// far ahead has to leave room for those who come later.
 	share     = 0.6
-	loneShare = 0.9
+	loneShare = 0.75
 )
 
 // pause says that a call has to wait for a limit. It is an error so that it gets
@@ -75,6 +79,7 @@ func (w *worker) slot(ctx context.Context, on asker) (*slot, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.Backlog = on.entry.Queued
 	own, err := w.reserve(ctx, on, b)
 	if err != nil {
 		return nil, err
@@ -132,7 +137,7 @@ func (w *worker) reserve(ctx context.Context, on asker, b limiter.Bounds) (limit
 	e, now := on.entry, w.Now()
 	if p := e.Permit; p != nil {
 		e.Permit = nil
-		if e.Wait == waitSlot && (now.Sub(e.Until) <= tardy || isQueue(p)) {
+		if e.Wait == waitSlot && (now.Sub(e.Until) <= tardy || isQueue(p) && now.Sub(e.Until) <= tooLate) {
 			return *p, nil
 		}
 		w.giveBack(ctx, *p)
@@ -149,7 +154,7 @@ func (w *worker) reserve(ctx context.Context, on asker, b limiter.Bounds) (limit
 	case d.Outcome != limiter.Granted:
 		return limiter.Permit{}, &pause{by: d.By, until: now.Add(d.Delay), over: true}
 	case d.Delay > nap(ctx, ownNap):
-		e.Permit = &d.Permit
+		e.Permit, e.Queued = &d.Permit, true
 		return limiter.Permit{}, &pause{by: d.By, until: now.Add(d.Delay)}
 	}
 	on.entry.hold(d.Delay)
@@ -295,7 +300,7 @@ func limited(err error) error {
 }
 
 // isQueue reports whether a permit is a place in queues only: what it queued for
-// is still to be got, however late it is.
+// is still to be got.
 func isQueue(p *limiter.Permit) bool {
 	return !slices.ContainsFunc(p.Limits, func(l limiter.Taken) bool { return !l.Queue })
 }

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -20,9 +21,12 @@ type task struct {
 	header      nats.Header
 	fingerprint string // of the request as it was sent, before a connection was chosen for it
 	sequence    uint64
-	redelivered bool
-	explicitID  bool // the caller chose the id, so it may have been used before
+	redelivered bool   // it may have been taken up before
+	lane        string // the consumer that brought it; "": everybody's
+	resumed     uint64 // the sequence of the message that waited and comes again as this one; 0: it is the first
+	explicitID  bool   // the caller chose the id, so it may have been used before
 	startedAt   time.Time
+	parkedUntil time.Time // zero: it was not
 }
 
 // newTask reads a request. With an *events.Error the task still tells who asked
@@ -38,6 +42,7 @@ func newTask(msg *message.Message, now time.Time) (*task, error) {
 	t := &task{
 		ActionRequest: request, subject: received.Subject, header: header, startedAt: now, storedAt: received.Time,
 		fingerprint: fingerprint(&request), sequence: received.Sequence, redelivered: received.Deliveries > 1, explicitID: request.ID != "",
+		resumed: events.Resumed(header),
 	}
 	t.user, t.provider = events.SubjectTokens(received.Subject)
 	if !t.explicitID {
@@ -45,6 +50,9 @@ func newTask(msg *message.Message, now time.Time) (*task, error) {
 	}
 	return t, err
 }
+
+// first is the sequence of the request's first message.
+func (t *task) first() uint64 { return cmp.Or(t.resumed, t.sequence) }
 
 // derivedID is the id of a request without one: the same at each redelivery,
 // and another one if the stream is ever made anew and counts from 1 again.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -19,28 +18,15 @@ type worker struct {
 	journal journal
 	results results
 	waiting jetstream.KeyValue // who waits for which connection
-	work    context.Context    // ends when the work in hand must stop
+	places  *places
+	lanes   *lanes
+	intake  context.Context // ends when no more requests are taken up
+	work    context.Context // ends when the work in hand must stop
 }
 
 // errLater has a request delivered again after a while: its first delivery is
 // still being worked on and the caller waits for the result.
 var errLater = errors.New("the request is being executed by another delivery")
-
-// handle is the Watermill handler: nil acknowledges the request, an error has
-// it delivered again.
-func (w *worker) handle(msg *message.Message) error {
-	t, err := newTask(msg, w.Now())
-	var invalid *events.Error
-	if err != nil && !errors.As(err, &invalid) {
-		return err
-	}
-	err = w.contained(t, func() error { return w.settle(w.work, t, invalid) })
-	if err != nil && !errors.Is(err, errLater) {
-		w.Log.Warn().Err(err).Str("request", t.ID).Str("user", t.UserID).Str("provider", t.Provider).
-			Str("action", t.Action).Bool("redelivered", t.redelivered).Msg("request postponed")
-	}
-	return err
-}
 
 // contained runs work on t; a panic in it ends as the request's result.
 func (w *worker) contained(t *task, work func() error) (err error) {

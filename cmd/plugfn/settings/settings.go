@@ -43,6 +43,7 @@ type Settings struct {
 	SpoolDir            string // "": depends on where the bus is; "-": none
 	SpoolMaxBytes       int64
 	ExecutorMaxInFlight int
+	ExecutorMaxPerUser  int
 	RedisURL            providers.Secret // that keeps the limits; zero: the process does
 	AllowPrivate        []netip.Prefix   // nil: public addresses only
 	DrainTimeout        time.Duration

@@ -66,7 +66,7 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 		"PLUGFN_RETURN_TO": "https://a.example,https://b.example/c", "PLUGFN_NATS_ADDR": "-",
 		"PLUGFN_DURABILITY": "ha", "PLUGFN_STREAM_MAX_BYTES": "3GiB", "PLUGFN_API_KEY": "0123456789abcdef",
 		"PLUGFN_LOG_LEVEL": "debug", "PLUGFN_LOG_FORMAT": "json", "PLUGFN_INGRESS_MAX_BYTES": "1048576", "PLUGFN_SPOOL_MAX_BYTES": "2GiB", "PLUGFN_INGRESS_RATE": "9",
-		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_DRAIN_TIMEOUT": "90s", "PLUGFN_HEAL_EVERY": "7m", "PLUGFN_SCHEDULES_PER_USER": "11",
+		"PLUGFN_INGRESS_MAX_IN_FLIGHT": "7", "PLUGFN_EXECUTOR_MAX_IN_FLIGHT": "8", "PLUGFN_EXECUTOR_MAX_PER_USER": "6", "PLUGFN_DRAIN_TIMEOUT": "90s", "PLUGFN_HEAL_EVERY": "7m", "PLUGFN_SCHEDULES_PER_USER": "11",
 		"PLUGFN_NATS_SECURE": "true", "PLUGFN_ALLOW_PRIVATE_CIDRS": "10.0.0.0/8, fd00::1",
 	}
 	var environ []string
@@ -90,7 +90,7 @@ func TestEveryRowFromFileAndEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fromEnv.StreamMaxBytes != 3<<30 || fromEnv.DrainTimeout != 90*time.Second || fromEnv.ExecutorMaxInFlight != 8 {
+	if fromEnv.StreamMaxBytes != 3<<30 || fromEnv.DrainTimeout != 90*time.Second || fromEnv.ExecutorMaxInFlight != 8 || fromEnv.ExecutorMaxPerUser != 6 {
 		t.Errorf("got %+v", fromEnv)
 	}
 	if diff := cmp.Diff([]string{"https://a.example", "https://b.example/c"}, fromEnv.ReturnTo); diff != "" {

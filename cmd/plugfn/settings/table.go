@@ -155,6 +155,10 @@ func Table() []Variable {
 			Help: "action requests worked on at once", set: count(func(s *Settings) *int { return &s.ExecutorMaxInFlight }),
 		},
 		{
+			Name: "PLUGFN_EXECUTOR_MAX_PER_USER", Key: "executor.max_per_user", Default: "64", Scope: Server,
+			Help: "of them those of one user, while others ask as well; one who is alone has three quarters", set: count(func(s *Settings) *int { return &s.ExecutorMaxPerUser }),
+		},
+		{
 			Name: "PLUGFN_REDIS_URL", Key: "redis.url", Scope: Server, Secret: true,
 			Help: "Redis that keeps the limits of providers, and encrypted answers to reads, for all executors, such as redis://:password@host:6379/0, rediss:// for TLS, with ?cluster=true for a cluster; empty: each executor keeps both by itself", set: secret(func(s *Settings) *providers.Secret { return &s.RedisURL }),
 		},
