@@ -67,6 +67,25 @@ func TestExamplesCompile(t *testing.T) {
 	}
 }
 
+// TestDocs has the workflow that docs/workflows.md shows, and the mistakes in it
+// that the page shows.
+func TestDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/workflows.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(page), "```")
+	text := strings.TrimPrefix(blocks[1], "yaml\n")
+	if _, err := compile(text); err != nil {
+		t.Fatal(err)
+	}
+	text = strings.ReplaceAll(text, "data.issue.state", "data.isue.state")
+	text = strings.ReplaceAll(text, "slack.chat.postMessage", "slack.chat.postMesage")
+	if _, err := compile(text); err == nil || err.Error() != strings.TrimSpace(blocks[3]) {
+		t.Errorf("got\n%v\nwant\n%s", err, blocks[3])
+	}
+}
+
 const head = `name: test
 trigger:
   event: {provider: github, event: issues.opened}
