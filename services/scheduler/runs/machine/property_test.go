@@ -72,7 +72,7 @@ type world struct {
 
 func newWorld(t failer, text string, seed uint64) *world {
 	w := &world{
-		t: t, random: rand.New(rand.NewPCG(seed, 1)), program: compile(t, text), //nolint:gosec // no secret
+		t: t, random: rand.New(rand.NewPCG(seed, 1)), program: compile(t, text),
 		answers: map[string]answer{}, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		payloads: machine.Payloads{}, seen: map[string]bool{}, asked: map[string]string{}, told: map[string]machine.Note{},
 	}
