@@ -62,6 +62,16 @@ func (r *record) ahead(now time.Time, n int) ([]Ahead, error) {
 	return all, nil
 }
 
+// Create makes a schedule of a user. What is wrong with p is an *events.Error
+// that names the field and the fix, and nothing is made then.
+func (s *Service) Create(ctx context.Context, user string, p Plan) (View, error) {
+	r, err := s.create(ctx, user, p)
+	if err != nil {
+		return View{}, err
+	}
+	return r.view(), nil
+}
+
 // create makes a schedule.
 func (s *Service) create(ctx context.Context, user string, p Plan) (record, error) {
 	store, err := s.opened(ctx)
@@ -80,10 +90,8 @@ func (s *Service) create(ctx context.Context, user string, p Plan) (record, erro
 	if err := r.renew(now); err != nil {
 		return record{}, err
 	}
-	if n, err := store.count(ctx, user); err != nil {
+	if err := s.quota.take(ctx, store, user); err != nil {
 		return record{}, err
-	} else if n >= s.MaxPerUser {
-		return record{}, invalid("user_id", "has %d schedules: delete those that are no longer used, or raise PLUGFN_SCHEDULES_PER_USER", n)
 	}
 	if err := store.put(ctx, &r, 0); err != nil {
 		return record{}, err

@@ -304,7 +304,7 @@ func TestLostChainIsFound(t *testing.T) {
 func TestOldOnesAreDeletedAndDoNotCount(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.MaxPerUser = 1
+	r.quota.most = 1
 	made := r.make("u1", Plan{At: time.Now().Add(time.Hour), Target: event("a")})
 	_, err := r.create(t.Context(), "u1", Plan{Every: "1h", Target: event("a")})
 	if err == nil || !strings.Contains(err.Error(), "has 1 schedules") {

@@ -42,7 +42,8 @@ type Config struct {
 type Service struct {
 	Config
 	store   atomic.Pointer[store] // nil until it was needed
-	soon    chan struct{}         // a look is wanted
+	quota   quota
+	soon    chan struct{} // a look is wanted
 	reached func(at step, scheduleID string) error
 }
 
@@ -63,7 +64,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{Config: cfg, soon: make(chan struct{}, 1)}, nil
+	return &Service{Config: cfg, quota: quota{most: cfg.MaxPerUser}, soon: make(chan struct{}, 1)}, nil
 }
 
 // opened is the store of the schedules.
