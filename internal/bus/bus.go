@@ -23,6 +23,7 @@ type Bus struct {
 	faults  atomic.Uint64
 	refusal atomic.Pointer[error] // the last refused permission
 	later   gauge
+	parked  atomic.Pointer[jetstream.Stream] // that of parked messages; nil until it was needed
 
 	settled  atomic.Bool           // what the role uses is known to be there
 	obstacle atomic.Pointer[error] // why it is not

@@ -57,7 +57,7 @@ func Due(subject string, header nats.Header, sequence uint64) (Firing, error) {
 // there, given its sequence, so that the store holds what is still to be done
 // and not the last seven days. A firing that is gone already is no error.
 func (b *Bus) Moved(ctx context.Context, sequence uint64) error {
-	stream, err := b.js.Stream(ctx, events.StreamLater)
+	stream, err := b.laterStream(ctx)
 	if err == nil {
 		err = deleteIfThere(ctx, stream, sequence)
 	}
@@ -65,6 +65,19 @@ func (b *Bus) Moved(ctx context.Context, sequence uint64) error {
 		return fmt.Errorf("removing firing %d: %w", sequence, err)
 	}
 	return nil
+}
+
+// laterStream is the stream of parked messages, looked up once: to ask for it
+// each time costs as much as what is done with it.
+func (b *Bus) laterStream(ctx context.Context) (jetstream.Stream, error) {
+	if known := b.parked.Load(); known != nil {
+		return *known, nil
+	}
+	stream, err := b.js.Stream(ctx, events.StreamLater)
+	if err == nil {
+		b.parked.Store(&stream)
+	}
+	return stream, err
 }
 
 func deleteIfThere(ctx context.Context, stream jetstream.Stream, sequence uint64) error {
