@@ -50,6 +50,7 @@ func newLedger(t *testing.T) *ledger {
 type victim struct {
 	*testing.T
 	program, dir, http, nats, slack string
+	env                             []string // beside what each has
 	log                             bytes.Buffer
 	cmd                             *exec.Cmd
 }
@@ -71,6 +72,7 @@ func (v *victim) start() {
 		"PATH=/usr/bin:/bin", "HOME=" + v.dir, "PLUGFN_DATA_DIR=" + filepath.Join(v.dir, "data"), "PLUGFN_API_KEY=test-key-of-some-length",
 		"PLUGFN_HTTP_ADDR=" + v.http, "PLUGFN_NATS_ADDR=" + v.nats, "PLUGFN_SLACK_BASE_URL=" + v.slack,
 	}
+	v.cmd.Env = append(v.cmd.Env, v.env...)
 	v.cmd.Stderr = &v.log
 	if err := v.cmd.Start(); err != nil {
 		v.Fatal(err)
