@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -57,9 +58,11 @@ func (t token) Refused(ctx context.Context, user, provider string, refused provi
 	return refused, nil
 }
 
-func quickProvider(b *testing.B) string {
+// quickProvider answers after a while; 0: at once.
+func quickProvider(b *testing.B, takes time.Duration) string {
 	return serve(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		time.Sleep(takes)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"id":"1","ok":true}`)
 	}))
@@ -177,12 +180,19 @@ func startExecutor(b *testing.B, on *bus.Bus, provider string) {
 }
 
 // BenchmarkActionToResult: requests in, results out, with a provider that
-// answers at once. A read is noted in the journal once, a write twice.
+// answers at once, and with one that takes 20 ms. A write is noted in the journal
+// once, a read not at all.
 func BenchmarkActionToResult(b *testing.B) {
 	for _, mode := range modes() {
-		for _, kind := range []struct{ name, action string }{{"read", "thing.get"}, {"write", "thing.create"}} {
+		for _, kind := range []struct {
+			name, action string
+			takes        time.Duration
+		}{
+			{"read", "thing.get", 0}, {"write", "thing.create", 0},
+			{"read 20ms", "thing.get", 20 * time.Millisecond}, {"write 20ms", "thing.create", 20 * time.Millisecond},
+		} {
 			b.Run(mode.String()+"/"+kind.name, func(b *testing.B) {
-				provider := quickProvider(b)
+				provider := quickProvider(b, kind.takes)
 				plainBus, ourBus := newBus(b, mode), newBus(b, mode)
 				handMadeWorker(b, plainBus, provider)
 				startExecutor(b, ourBus, provider)
@@ -193,4 +203,96 @@ func BenchmarkActionToResult(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkCall: what plugfn.call adds to the provider's own time, one call after
+// the other. The baseline asks the provider itself.
+func BenchmarkCall(b *testing.B) {
+	for _, mode := range modes() {
+		b.Run(mode.String(), func(b *testing.B) {
+			provider := quickProvider(b, 5*time.Millisecond)
+			on := newBus(b, mode)
+			startExecutor(b, on, provider)
+			direct, client := make([]time.Duration, 0, b.N), newClient(b)
+			calls, subject := make([]time.Duration, 0, b.N), events.CallSubject("u1", "quick", "thing.get")
+			for ready := false; !ready; time.Sleep(10 * time.Millisecond) {
+				_, err := on.Conn().Request(subject, []byte(`{"id":"1"}`), time.Second)
+				ready = err == nil
+			}
+			b.ResetTimer()
+			for range b.N {
+				began := time.Now()
+				get(b, client, provider+"/things/1")
+				direct = append(direct, time.Since(began))
+				began = time.Now()
+				if _, err := on.Conn().Request(subject, []byte(`{"id":"1"}`), 10*time.Second); err != nil {
+					b.Fatal(err)
+				}
+				calls = append(calls, time.Since(began))
+			}
+			b.StopTimer()
+			own, whole := percentile(direct, 50), percentile(calls, 50)
+			b.ReportMetric(own.Seconds()*1000, "provider-p50-ms")
+			b.ReportMetric((whole-own).Seconds()*1000, "added-p50-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func get(b *testing.B, client *http.Client, url string) {
+	b.Helper()
+	w, err := client.Get(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.Body.Close()
+	if _, err := io.Copy(io.Discard, w.Body); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkActionMemory: goroutines and memory in use after the first 10,000
+// actions and after 100,000. What is kept of them, results and journal, is taken
+// away before each look: the server is in this process and remembers each
+// message.
+func BenchmarkActionMemory(b *testing.B) {
+	const rounds, each = 10, 10_000
+	on := newBus(b, bus.Dev)
+	startExecutor(b, on, quickProvider(b, 0))
+	r := newRequester(b, on)
+	for round := range rounds {
+		r.run(b, "thing.get", each/2)
+		r.run(b, "thing.create", each/2)
+		if round > 0 && round < rounds-1 {
+			continue
+		}
+		for _, name := range []string{events.StreamResults, events.StreamActions, "KV_" + bus.BucketJournal} {
+			stream, err := on.JetStream().Stream(context.Background(), name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := stream.Purge(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		when := map[bool]string{true: "first", false: "last"}[round == 0]
+		goroutines, heap := settledMemory()
+		b.ReportMetric(float64(goroutines), when+"-goroutines")
+		b.ReportMetric(float64(heap)/(1<<20), when+"-heap-MiB")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// settledMemory is what is in use once nothing moves any more.
+func settledMemory() (goroutines int, heap uint64) {
+	const looks = 40
+	goroutines, heap = 1<<30, 1<<60
+	for range looks {
+		time.Sleep(50 * time.Millisecond) // connections and timers take a moment to go
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		goroutines, heap = min(goroutines, runtime.NumGoroutine()), min(heap, m.HeapInuse)
+	}
+	return goroutines, heap
 }

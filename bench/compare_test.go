@@ -35,15 +35,16 @@ func compare(b *testing.B, baseline, ours func(n int)) {
 	const fewest, most, each = 10, 60, 500
 	rounds := min(max(b.N/each, fewest), most)
 	n := max(b.N/rounds, 1)
-	var sum [2]time.Duration
+	var sum, busy [2]time.Duration
 	ratios := make([]float64, rounds)
 	b.ResetTimer()
 	for round := range rounds {
 		var spent [2]time.Duration
 		for turn := range 2 {
 			i := (round + turn) % 2
-			began := time.Now()
+			began, before := time.Now(), processorTime()
 			[]func(int){baseline, ours}[i](n)
+			busy[i] += processorTime() - before
 			spent[i] = time.Since(began)
 			sum[i] += spent[i]
 		}
@@ -55,6 +56,8 @@ func compare(b *testing.B, baseline, ours func(n int)) {
 	b.ReportMetric(done/sum[0].Seconds(), "baseline/s")
 	b.ReportMetric(done/sum[1].Seconds(), "plugfn/s")
 	b.ReportMetric((ratios[(rounds-1)/2]+ratios[rounds/2])/2, "ratio")
+	b.ReportMetric(busy[0].Seconds()/done*1000, "baseline-cpu-s/1000")
+	b.ReportMetric(busy[1].Seconds()/done*1000, "plugfn-cpu-s/1000")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -5,8 +5,6 @@ import (
 	"math"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Memory keeps the state of limits in this process. It is safe for concurrent
@@ -16,7 +14,8 @@ type Memory struct {
 	now   func() time.Time
 	began time.Time // with a monotonic reading: the clock of the store is never set back
 	most  int       // keys held
-	look  int       // how many others a new key looks at
+	ids   *ids
+	look  int // how many others a new key looks at
 
 	mu      sync.Mutex
 	chilled int64            // limits not used since then begin empty; 0: full
@@ -40,7 +39,7 @@ func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	return &Memory{now: now, began: now(), most: maxCells, look: 4, cells: map[string]*cell{}}
+	return &Memory{now: now, began: now(), most: maxCells, ids: newIDs(), look: 4, cells: map[string]*cell{}}
 }
 
 // clock is the time of the store in microseconds.
@@ -189,7 +188,7 @@ func (m *Memory) closed(c *Call) (Decision, bool) {
 
 // take takes all of a call that goes at due; open is when its gates are.
 func (m *Memory) take(c *Call, now, due, open int64) Permit {
-	p := Permit{ID: uuid.NewString(), Scope: c.Scope, Concurrency: c.Concurrency, At: time.UnixMicro(now).UTC()}
+	p := Permit{ID: m.ids.next(), Scope: c.Scope, Concurrency: c.Concurrency, At: time.UnixMicro(now).UTC()}
 	for i := range c.Limits {
 		l := &c.Limits[i]
 		s := m.limit(c.Scope, l, now)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -25,12 +24,13 @@ var releaseLua string
 type Redis struct {
 	client           redis.UniversalClient
 	acquire, release *redis.Script
+	ids              *ids
 	now              func() time.Time // nil: the server's clock
 }
 
 // NewRedis makes a store on a client, see [NewRedisClient].
 func NewRedis(client redis.UniversalClient) *Redis {
-	return &Redis{client: client, acquire: redis.NewScript(acquireLua), release: redis.NewScript(releaseLua)}
+	return &Redis{client: client, ids: newIDs(), acquire: redis.NewScript(acquireLua), release: redis.NewScript(releaseLua)}
 }
 
 // clock is what a script takes for the time: 0 for the server's own.
@@ -46,7 +46,7 @@ func (s *Redis) Acquire(ctx context.Context, c Call) (Decision, error) {
 	if never, err := c.check(); err != nil || never != "" {
 		return Decision{Outcome: Never, By: never}, err
 	}
-	p := Permit{ID: uuid.NewString(), Scope: c.Scope, Concurrency: c.Concurrency, At: time.Now().UTC()}
+	p := Permit{ID: s.ids.next(), Scope: c.Scope, Concurrency: c.Concurrency, At: time.Now().UTC()}
 	keys := make([]string, 0, len(c.Limits)+len(c.Concurrency)+len(c.Gates))
 	argv := make([]any, 0, 5+4*len(c.Limits)+2*len(c.Concurrency))
 	argv = append(argv, s.clock(), c.Horizon.Microseconds(), p.ID, len(c.Limits), len(c.Concurrency))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -150,9 +151,10 @@ func isConflict(err error) bool {
 
 // fingerprint tells two requests apart that bear the same id.
 func fingerprint(r *events.ActionRequest) string {
-	h := sha256.New()
-	for _, part := range []string{r.Provider, r.Action, r.ConnectionID, string(r.Params)} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
+	text := make([]byte, 0, 128+len(r.Params))
+	for _, part := range [...]string{r.Provider, r.Action, r.ConnectionID, string(r.Params)} {
+		text = append(append(strconv.AppendInt(text, int64(len(part)), 10), ':'), part...)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:12])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:12])
 }
