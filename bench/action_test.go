@@ -58,8 +58,10 @@ func (t token) Refused(ctx context.Context, user, provider string, refused provi
 	return refused, nil
 }
 
-// quickProvider answers after a while; 0: at once.
-func quickProvider(b *testing.B, takes time.Duration) string {
+func quickProvider(b *testing.B) string { return slowProvider(b, 0) }
+
+// slowProvider answers after a while.
+func slowProvider(b *testing.B, takes time.Duration) string {
 	return serve(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		time.Sleep(takes)
@@ -188,11 +190,13 @@ func BenchmarkActionToResult(b *testing.B) {
 			name, action string
 			takes        time.Duration
 		}{
-			{"read", "thing.get", 0}, {"write", "thing.create", 0},
-			{"read 20ms", "thing.get", 20 * time.Millisecond}, {"write 20ms", "thing.create", 20 * time.Millisecond},
+			{"read", "thing.get", 0},
+			{"write", "thing.create", 0},
+			{"read 20ms", "thing.get", 20 * time.Millisecond},
+			{"write 20ms", "thing.create", 20 * time.Millisecond},
 		} {
 			b.Run(mode.String()+"/"+kind.name, func(b *testing.B) {
-				provider := quickProvider(b, kind.takes)
+				provider := slowProvider(b, kind.takes)
 				plainBus, ourBus := newBus(b, mode), newBus(b, mode)
 				handMadeWorker(b, plainBus, provider)
 				startExecutor(b, ourBus, provider)
@@ -210,7 +214,7 @@ func BenchmarkActionToResult(b *testing.B) {
 func BenchmarkCall(b *testing.B) {
 	for _, mode := range modes() {
 		b.Run(mode.String(), func(b *testing.B) {
-			provider := quickProvider(b, 5*time.Millisecond)
+			provider := slowProvider(b, 5*time.Millisecond)
 			on := newBus(b, mode)
 			startExecutor(b, on, provider)
 			direct, client := make([]time.Duration, 0, b.N), newClient(b)
@@ -258,7 +262,7 @@ func get(b *testing.B, client *http.Client, url string) {
 func BenchmarkActionMemory(b *testing.B) {
 	const rounds, each = 10, 10_000
 	on := newBus(b, bus.Dev)
-	startExecutor(b, on, quickProvider(b, 0))
+	startExecutor(b, on, quickProvider(b))
 	r := newRequester(b, on)
 	for round := range rounds {
 		r.run(b, "thing.get", each/2)

@@ -112,9 +112,9 @@ func TestRedisFaults(t *testing.T) {
 					t.Parallel()
 					server, d := redistest.Start(t), &door{}
 					s := tellPack(t, pack, d.ServeHTTP, func(c *Config) { c.Log = zerolog.Nop() })
-					l := limiterAt(t, server.Addr, 2)
-					watch := &stopwatch{Limiter: l}
-					for _, l := range []Limiter{watch, limiterAt(t, server.Addr, 2)} {
+					first, second := limiterAt(t, server.Addr, 2), limiterAt(t, server.Addr, 2)
+					watch := &stopwatch{Limiter: first}
+					for _, l := range []Limiter{watch, second} {
 						s.cfg.Limiter = l
 						s.start()
 					}
@@ -138,11 +138,11 @@ func TestRedisFaults(t *testing.T) {
 					took, excess, bursts := time.Since(began), d.excess(rate), 1+fault.bursts
 					t.Logf("%d calls in %.1f s, at most %.0f above the rate; the limiter took %s (p50) %s (p99) %s (most)",
 						len(d.times), took.Seconds(), excess, watch.percentile(50), watch.percentile(99), watch.percentile(100))
-					if l.Status().Failures > 0 {
+					if first.Status().Failures+second.Status().Failures > 0 {
 						bursts += 2 // on a busy machine a healthy Redis may be late, too
 					}
-					// A call may be on its way for a while.
-					if allowed := float64(burst*bursts) + rate*0.3; excess > allowed {
+					// On a busy machine a call may be on its way for half a second.
+					if allowed := float64(burst*bursts) + rate*0.5; excess > allowed {
 						t.Errorf("the provider saw %.0f calls more than the rate allows, at most %.0f may be", excess, allowed)
 					}
 				})
