@@ -143,13 +143,15 @@ func (r *reader) plain(n *yaml.Node, into reflect.Value, path string) {
 }
 
 func (r *reader) structure(n *yaml.Node, into reflect.Value, path string) {
-	fields := map[string]reflect.Value{}
+	fields, missing := map[string]reflect.Value{}, map[string]bool{}
 	for i := range into.NumField() {
-		if name, _, _ := strings.Cut(into.Type().Field(i).Tag.Get("json"), ","); name != "" {
+		if name, options, _ := strings.Cut(into.Type().Field(i).Tag.Get("json"), ","); name != "" {
 			fields[name] = into.Field(i)
+			missing[name] = !strings.Contains(options, "omit")
 		}
 	}
 	r.mapping(n, path, func(key string, at, value *yaml.Node) {
+		missing[key] = false
 		field, ok := fields[key]
 		if !ok {
 			hint := nearest.Hint(key, func(yield func(string) bool) {
@@ -164,6 +166,11 @@ func (r *reader) structure(n *yaml.Node, into reflect.Value, path string) {
 		}
 		r.value(value, field, join(path, key))
 	})
+	for _, name := range sortedKeys(missing) {
+		if missing[name] && n.Kind == yaml.MappingNode {
+			r.fail(n, path, "has no %s", name)
+		}
+	}
 }
 
 // mapping calls each for every entry whose key is a text and not repeated.
