@@ -6,12 +6,15 @@ import (
 	"strings"
 
 	"pgregory.net/rapid"
+
+	"github.com/plugfn/plugfn/pkg/workflow"
 )
 
 // author writes random workflows.
 type author struct {
 	t     *rapid.T
 	count int
+	loops int // foreach around the place
 }
 
 const mostSteps = 16
@@ -41,7 +44,10 @@ func (a *author) node(depth int, apart, safe bool) *node {
 		kinds = append(kinds, "respond")
 	}
 	if depth > 0 && a.count < mostSteps {
-		kinds = append(kinds, "branch", "parallel", "foreach", "action")
+		kinds = append(kinds, "branch", "parallel", "action")
+		if a.loops < workflow.MaxForeachNesting {
+			kinds = append(kinds, "foreach")
+		}
 	}
 	a.count++
 	n := &node{id: fmt.Sprintf("s%d", a.count), kind: rapid.SampledFrom(kinds).Draw(a.t, "kind"), variable: a.variable()}
@@ -66,7 +72,9 @@ func (a *author) node(depth int, apart, safe bool) *node {
 	case "foreach":
 		n.add, n.limit = rapid.IntRange(0, 4).Draw(a.t, "items"), rapid.IntRange(1, 3).Draw(a.t, "limit")
 		// Which items have begun when one fails is chance, but one at a time.
+		a.loops++
 		n.lists = [][]*node{a.list(depth-1, true, safe || n.limit > 1)}
+		a.loops--
 		a.failure(n, depth, apart, safe)
 	}
 	return n
