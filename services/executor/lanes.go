@@ -242,7 +242,7 @@ func (s *lanes) tryBring(ctx context.Context, l *lane, record laneRecord) error 
 	}
 	var inHand sync.WaitGroup
 	defer inHand.Wait()
-	defer subscriber.Close() //nolint:errcheck // it never fails
+	defer subscriber.Close()
 	brought, err := subscriber.Subscribe(ctx, laneTopic(l.user))
 	if err != nil {
 		return err
