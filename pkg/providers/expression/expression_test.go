@@ -19,26 +19,26 @@ func language() Language {
 }
 
 func TestRefused(t *testing.T) {
-	for text, want := range map[string]string{
-		`event.data.isue`:                            "unknown field isue, did you mean issue? (1:12)",
-		"event.data\n  .issue.titel":                 "unknown field titel, did you mean title? (2:10)",
-		`any(event.data.issue.labels, .nmme == "x")`: "unknown field nmme, did you mean name? (1:31)",
-		`evnt.data`:                                "unknown name evnt, did you mean event? (1:1)",
-		`event.data.issue.title == 5`:              `invalid operation: == (mismatched types string and int) (1:24)`,
-		`"#" + event.data.issue.number`:            "invalid operation: + (mismatched types string and int): string(…) makes a text of a value (1:5)",
-		`let x = 1; x`:                             "let cannot be used here",
-		`1..5`:                                     "operator .. cannot",
-		`repeat("a", 5)`:                           "unknown name repeat",
-		`map(input, map(#, #))`:                    "a loop in a loop",
-		`"a" matches input.pattern`:                "operator matches",
-		`input.call()`:                             "a call cannot",
-		`event.data.issue.`:                        "unexpected end of expression (1:17)",
-		strings.Repeat("input == 1 || ", 60) + "1": "exceeds",
-		strings.Repeat("x", 1001):                  "is longer than 1000 bytes",
-		`event?.data?.isue`:                        "unknown field isue",
+	for _, c := range []struct{ text, want string }{
+		{`event.data.isue`, "unknown field isue, did you mean issue? (1:12)"},
+		{"event.data\n  .issue.titel", "unknown field titel, did you mean title? (2:10)"},
+		{`any(event.data.issue.labels, .nmme == "x")`, "unknown field nmme, did you mean name? (1:31)"},
+		{`evnt.data`, "unknown name evnt, did you mean event? (1:1)"},
+		{`event.data.issue.title == 5`, `invalid operation: == (mismatched types string and int) (1:24)`},
+		{`"#" + event.data.issue.number`, "invalid operation: + (mismatched types string and int): string(…) makes a text of a value (1:5)"},
+		{`let x = 1; x`, "let cannot be used here"},
+		{`1..5`, "operator .. cannot"},
+		{`repeat("a", 5)`, "unknown name repeat"},
+		{`map(input, map(#, #))`, "a loop in a loop"},
+		{`"a" matches input.pattern`, "operator matches"},
+		{`input.call()`, "a call cannot"},
+		{`event.data.issue.`, "unexpected end of expression (1:17)"},
+		{strings.Repeat("input == 1 || ", 60) + "1", "exceeds"},
+		{strings.Repeat("x", 1001), "is longer than 1000 bytes"},
+		{`event?.data?.isue`, "unknown field isue"},
 	} {
-		if _, err := language().Compile(text); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.60q: got %v, want %s", text, err, want)
+		if _, err := language().Compile(c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.60q: got %v, want %s", c.text, err, c.want)
 		}
 	}
 }
