@@ -159,11 +159,12 @@ func (s *store) checkNew(in *newConnection) (*providers.Auth, error) {
 			return nil, invalid(field[0], "must be valid UTF-8 without control characters")
 		}
 	}
-	return auth, checkFields(auth, in)
+	return auth, checkFields(pack, auth, in)
 }
 
-// checkFields wants what the auth block asks for, all of it and nothing else.
-func checkFields(auth *providers.Auth, in *newConnection) error {
+// checkFields wants what the auth block of pack asks for, all of it and nothing
+// else.
+func checkFields(pack *providers.Pack, auth *providers.Auth, in *newConnection) error {
 	if !in.Token.IsZero() {
 		if _, twice := in.Fields[fieldToken]; twice {
 			return invalid("token", "is given twice: leave it out of fields")
@@ -185,7 +186,7 @@ func checkFields(auth *providers.Auth, in *newConnection) error {
 			return err
 		}
 	}
-	if name, err := auth.Pack().CheckSite(in.Fields); err != nil {
+	if name, err := pack.CheckSite(in.Fields); err != nil {
 		return invalid(located(name), "%v", err)
 	}
 	return nil

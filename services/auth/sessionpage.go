@@ -241,7 +241,7 @@ func (f *flows) connectWith(ctx context.Context, in newConnection, auth *provide
 	if auth.Identity == nil || auth.Identity.Request == nil || auth.Type.Mints() {
 		return f.create(ctx, in)
 	}
-	if err := checkFields(auth, &in); err != nil {
+	if err := checkFields(auth.Pack(), auth, &in); err != nil {
 		return connection{}, err
 	}
 	cred := providers.Credential{Auth: auth.ID, Token: in.Fields[fieldToken], Fields: in.Fields}
