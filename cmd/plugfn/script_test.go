@@ -31,13 +31,32 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"plugfn": main})
 }
 
+// withoutRace builds the program without the race detector, where the tests have
+// it, and returns its folder. The stories start hundreds of processes, each
+// several times as slow with it; the rooms' own tests look for races.
+func withoutRace(t *testing.T) string {
+	t.Helper()
+	if !raceDetector {
+		return ""
+	}
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "plugfn"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	return dir
+}
+
 // TestScripts tells the stories of testdata/script with the real program.
 func TestScripts(t *testing.T) {
+	program := withoutRace(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Vars = append(env.Vars, noRacePause)
+			if program != "" {
+				env.Setenv("PATH", program+string(os.PathListSeparator)+env.Getenv("PATH"))
+			}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
