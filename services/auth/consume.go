@@ -86,20 +86,20 @@ func (j *jobs) handle(msg *message.Message) error {
 	if err != nil {
 		return fmt.Errorf("reading a job: %w", err)
 	}
-	todo, err := parseJob(received.Subject, msg.Payload)
+	given, err := parseJob(received.Subject, msg.Payload)
 	if err != nil {
 		j.log.Warn().Err(err).Uint64("sequence", received.Sequence).Msg("job dropped")
 		return nil
 	}
 	ctx := msg.Context()
-	switch todo.Job {
+	switch given.Job {
 	case jobRefresh:
-		err = j.refreshDue(ctx, todo)
+		err = j.refreshDue(ctx, given)
 	case jobRevoke:
-		err = j.revoke(ctx, todo)
+		err = j.revoke(ctx, given)
 	}
 	if err != nil {
-		j.log.Warn().Err(err).Str("job", todo.Job).Str("connection", todo.ConnectionID).Msg("job not done, trying again")
+		j.log.Warn().Err(err).Str("job", given.Job).Str("connection", given.ConnectionID).Msg("job not done, trying again")
 		return err
 	}
 	return nil
@@ -134,8 +134,8 @@ func (j *jobs) catchUp(ctx context.Context) {
 
 // refreshDue refreshes a connection if that is due, and sees to it that it is
 // looked at again. A schedule that came too early, or twice, does no harm.
-func (f *refresher) refreshDue(ctx context.Context, todo job) error {
-	entry, err := f.kv.Get(ctx, todo.key())
+func (f *refresher) refreshDue(ctx context.Context, given job) error {
+	entry, err := f.kv.Get(ctx, given.key())
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
