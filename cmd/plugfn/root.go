@@ -74,12 +74,16 @@ func noun(name, alias, short string, verbs ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// noArgs refuses what is no command below cmd.
+// noArgs refuses what is no command below cmd, or any argument where there are
+// no commands below.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	fix := cmd.CommandPath() + " --help"
+	if !cmd.HasSubCommands() {
+		return usage(fix, "%s takes flags only, not %q", cmd.CommandPath(), args[0])
+	}
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		fix = cmd.CommandPath() + " " + near[0]
 	}
