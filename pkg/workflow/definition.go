@@ -169,6 +169,18 @@ func (o OnError) MarshalJSON() ([]byte, error) {
 // Names is one name, or a list of them.
 type Names []string
 
+// Match reports whether a name is one of them, or below one that ends in .*, or
+// one of them is *.
+func (n Names) Match(name string) bool {
+	for _, one := range n {
+		prefix, all := strings.CutSuffix(one, "*")
+		if one == name || all && strings.HasPrefix(name, prefix) && len(name) > len(prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // MarshalJSON writes one name as a text.
 func (n Names) MarshalJSON() ([]byte, error) {
 	if len(n) == 1 {
