@@ -83,11 +83,12 @@ func TestCloseOfAGuest(t *testing.T) {
 
 // TestRoleDeclaresNothing starts a role before there are streams.
 func TestRoleDeclaresNothing(t *testing.T) {
+	t.Parallel() // it waits
 	b := bustest.New(t, bustest.Listen)
 	if err := b.JetStream().DeleteStream(t.Context(), events.StreamResults); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := bus.Open(ctx, bus.Config{URL: b.ClientURL(), Role: executor})
 	wantError(t, err, "streams are missing", "PLUGFN_RESULTS", "plugfn serve", "plugfn stream apply")

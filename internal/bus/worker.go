@@ -4,24 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/rs/zerolog"
 )
 
-// Worker hands the messages of a topic to a handler, through Watermill's
-// router: nil acknowledges a message, an error or a panic has it delivered
-// again.
+// Worker hands the messages of a topic to a function, many at a time: as many as
+// the subscriber lets be in flight. It is what of Watermill's router is needed
+// here. That one starts a goroutine for each message, whose stack has to grow
+// anew, and leaves one behind when it cannot subscribe.
 type Worker struct {
-	Name       string
 	Topic      string
 	Subscriber message.Subscriber // closed when Run returns
-	Handle     message.NoPublishHandlerFunc
-	// CloseTimeout bounds the wait for handlers after the end of Run's context;
-	// it is not below the subscriber's own.
+	// Handle acknowledges a message with nil; after an error or a panic it is
+	// delivered again.
+	Handle message.NoPublishHandlerFunc
+	// CloseTimeout bounds the wait for messages in hand after the end of Run's
+	// context; it is not below the subscriber's own.
 	CloseTimeout time.Duration
+	Log          zerolog.Logger // of panics
 
 	running atomic.Bool
 }
@@ -29,24 +34,76 @@ type Worker struct {
 // Run works until ctx ends and the messages in hand are handled. It returns an
 // error only when it cannot go on.
 func (w *Worker) Run(ctx context.Context) error {
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: w.CloseTimeout}, watermill.NopLogger{})
+	subscription, end := context.WithCancel(ctx)
+	defer end()
+	messages, err := w.Subscriber.Subscribe(subscription, w.Topic)
 	if err != nil {
-		return fmt.Errorf("consuming %s: %w", w.Topic, err)
+		closed := w.Subscriber.Close()
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("consuming %s: %w", w.Topic, errors.Join(err, closed))
 	}
-	router.AddConsumerHandler(w.Name, w.Topic, w.Subscriber, w.Handle)
-	over := make(chan error, 1)
-	go func() { over <- router.Run(ctx) }()
-	defer w.running.Store(false)
+	w.running.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.spread(messages)
+	}()
 	select {
-	case <-router.Running():
-		w.running.Store(true)
-		err = <-over
-	case err = <-over:
+	case <-ctx.Done():
+	case <-done: // the subscription has ended by itself
 	}
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("consuming %s: %w", w.Topic, err)
+	w.running.Store(false)
+	end()
+	err = w.Subscriber.Close() // waits for the messages in hand, as long as it may
+	select {
+	case <-done:
+	case <-time.After(w.CloseTimeout):
+		w.Log.Warn().Str("topic", w.Topic).Dur("after", w.CloseTimeout).Msg("messages in hand abandoned")
 	}
-	return nil
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the subscription has ended")
+	}
+	return fmt.Errorf("consuming %s: %w", w.Topic, err)
+}
+
+// spread hands messages to goroutines that stay for the next one, and starts
+// another when all are busy. It returns when the last one is done.
+func (w *Worker) spread(messages <-chan *message.Message) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	idle := make(chan *message.Message)
+	defer close(idle)
+	for msg := range messages {
+		select {
+		case idle <- msg:
+		default:
+			all.Go(func() {
+				w.handle(msg)
+				for msg := range idle {
+					w.handle(msg)
+				}
+			})
+		}
+	}
+}
+
+func (w *Worker) handle(msg *message.Message) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.Log.Error().Str("topic", w.Topic).Str("message_id", msg.UUID).Str("stack", string(debug.Stack())).Interface("cause", cause).Msg("panic")
+			msg.Nack()
+		}
+	}()
+	if err := w.Handle(msg); err != nil {
+		msg.Nack()
+		return
+	}
+	msg.Ack()
 }
 
 // Ready says why no messages are being handled, nil while they are.

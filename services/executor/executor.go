@@ -152,8 +152,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer calls.stop()
 	requests := &bus.Worker{
-		Name: "executor", Topic: events.PrefixAction + ">", Subscriber: subscriber, Handle: w.handle,
-		CloseTimeout: s.DrainTimeout + 10*time.Second,
+		Topic: events.PrefixAction + ">", Subscriber: subscriber, Handle: w.handle,
+		CloseTimeout: s.DrainTimeout + 10*time.Second, Log: s.Log,
 	}
 	s.requests.Store(requests)
 	var listening sync.WaitGroup

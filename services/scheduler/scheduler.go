@@ -80,8 +80,8 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("scheduler: %w", err)
 	}
 	firings := &bus.Worker{
-		Name: "mover", Topic: events.PrefixDue + ">", Subscriber: subscriber, Handle: s.move,
-		CloseTimeout: s.DrainTimeout + 5*time.Second,
+		Topic: events.PrefixDue + ">", Subscriber: subscriber, Handle: s.move,
+		CloseTimeout: s.DrainTimeout + 5*time.Second, Log: s.Log,
 	}
 	s.firings.Store(firings)
 	if err := firings.Run(ctx); err != nil {

@@ -83,7 +83,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("heal: %w", err)
 	}
 	worker := &bus.Worker{
-		Name: durable, Topic: due, Subscriber: subscriber, CloseTimeout: s.DrainTimeout + 5*time.Second,
+		Topic: due, Subscriber: subscriber, CloseTimeout: s.DrainTimeout + 5*time.Second, Log: s.Log,
 		Handle: func(msg *message.Message) error { s.handle(ctx, msg); return nil },
 	}
 	if err := worker.Run(ctx); err != nil {
