@@ -36,19 +36,26 @@ func openForgetful(t *testing.T, change ...func(*Config)) *again {
 func openForgetfulOn(t *testing.T, on *bus.Bus, change ...func(*Config)) *again {
 	t.Helper()
 	a := &again{gate: openOn(t, on, change...), js: on.JetStream()}
-	stream, err := a.js.Stream(t.Context(), events.StreamEvents)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := stream.CachedInfo().Config
-	cfg.Duplicates = 100 * time.Millisecond
-	if a.stream, err = a.js.UpdateStream(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	a.window(100 * time.Millisecond)
+	var err error
 	if a.places, err = a.js.KeyValue(t.Context(), bus.BucketDeliveries); err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// window is how long the stream itself knows an id.
+func (a *again) window(d time.Duration) {
+	a.Helper()
+	stream, err := a.js.Stream(a.Context(), events.StreamEvents)
+	if err != nil {
+		a.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.Duplicates = d
+	if a.stream, err = a.js.UpdateStream(a.Context(), cfg); err != nil {
+		a.Fatal(err)
+	}
 }
 
 // forget waits until the stream knows none of the ids that it knows now.
@@ -273,11 +280,13 @@ type ledger struct {
 // writes, records that lie), what was acknowledged is stored; and stored once as
 // long as nothing was forgotten.
 func TestNothingIsLostToTheMemory(t *testing.T) {
+	t.Parallel() // it waits
 	const rounds, deliveries = 4, 60
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	a := openForgetful(t)
+	a.window(time.Second) // two that come at once are told by the stream, however slow the machine is
 	l := ledger{acked: map[string]bool{}, blind: map[string]bool{}}
 	for range rounds {
 		var all sync.WaitGroup
