@@ -20,6 +20,10 @@ import (
 
 const module = "github.com/plugfn/plugfn"
 
+// assembly is where the services are put together, for the programs that run
+// them: a room of its own, of which the rest of internal knows nothing.
+const assembly = "internal/house"
+
 // mayImport is the import rule: the rooms of this module that a room may
 // import besides itself. A room that is not listed is not part of the house.
 func mayImport(room string) (rooms []string, known bool) {
@@ -33,12 +37,16 @@ func mayImport(room string) (rooms []string, known bool) {
 		return []string{"pkg/events", "pkg/providers"}, true
 	case room == "pkg/plugfn":
 		return []string{"pkg"}, true
+	case room == "pkg/embedded":
+		return []string{"pkg", "internal", assembly}, true
+	case room == assembly:
+		return []string{"pkg", "internal", "services"}, true
 	case top == "internal":
 		return []string{"pkg"}, true
 	case top == "services":
 		return []string{"pkg", "internal"}, true
 	case top == "cmd":
-		return []string{"pkg", "internal", "services"}, true
+		return []string{"pkg", "internal", "services", assembly}, true
 	case top == "examples":
 		return []string{"pkg"}, true
 	case top == "bench":
@@ -53,6 +61,9 @@ func mayImport(room string) (rooms []string, known bool) {
 // roomOf returns the room that a package stands in. Each folder of pkg, of
 // services and of examples is a room of its own.
 func roomOf(dir string) string {
+	if within(dir, assembly) {
+		return assembly
+	}
 	parts := strings.Split(dir, "/")
 	switch parts[0] {
 	case "pkg", "services", "examples":
@@ -98,13 +109,15 @@ func refusal(dir, imported string, test bool) string {
 		return room + " is no room of the house"
 	case !own && isTestLibrary(imported) && !test:
 		return "it is for tests"
-	case !own || within(target, room):
+	case !own || roomOf(target) == room:
 		return ""
 	case isTestRoom(target) && (test || room == "cmd"):
 		return ""
 	case isTestRoom(target):
 		return "it is for tests"
-	case slices.ContainsFunc(may, func(folder string) bool { return within(target, folder) }):
+	case slices.ContainsFunc(may, func(folder string) bool {
+		return within(target, folder) && (folder == assembly || !within(target, assembly))
+	}):
 		return ""
 	case len(may) == 0:
 		return room + " may import nothing of this module"

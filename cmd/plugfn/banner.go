@@ -29,7 +29,7 @@ func tip(command, what string) string { return fmt.Sprintf("    %-38s  %s", comm
 
 // firstAction is the command that runs an action, or what is needed before.
 func (d *dev) firstAction() string {
-	if len(d.sandboxed) == 0 {
+	if len(d.sandboxed()) == 0 {
 		return "plugfn app set github --client-id ID"
 	}
 	return "plugfn action run slack.chat.postMessage --user " + demoUser + " --param channel='#demo' --param text=hi"
@@ -39,13 +39,13 @@ func (d *dev) firstAction() string {
 func (d *dev) parts() [][3]string {
 	parts := [][3]string{
 		{"nats", d.natsURL(), d.aboutBus()},
-		{"ingress", d.url() + "/webhooks/<provider>", "webhook secrets in " + d.secretsDir(d.process)},
-		{"executor", fmt.Sprintf("%d providers, %d actions", len(d.packs), d.actions()), "plugfn provider list"},
-		{"auth", d.url() + "/v1/connections", d.aboutKeys()},
+		{"ingress", d.URL() + "/webhooks/<provider>", "webhook secrets in " + d.SecretsDir()},
+		{"executor", fmt.Sprintf("%d providers, %d actions", len(d.Packs()), d.actions()), "plugfn provider list"},
+		{"auth", d.URL() + "/v1/connections", d.aboutKeys()},
 		{"scheduler", "schedules and delayed requests", "kept and fired by NATS"},
 	}
-	if len(d.sandboxed) > 0 {
-		parts = append(parts, [3]string{"sandbox", someOf(d.sandboxed, 6), "no accounts needed (--no-sandbox to switch off)"})
+	if len(d.sandboxed()) > 0 {
+		parts = append(parts, [3]string{"sandbox", someOf(d.sandboxed(), 6), "no accounts needed (--no-sandbox to switch off)"})
 	}
 	return parts
 }
@@ -59,7 +59,7 @@ func someOf(names []string, few int) string {
 }
 
 func (d *dev) actions() (n int) {
-	for _, pack := range d.packs {
+	for _, pack := range d.Packs() {
 		n += len(pack.Actions)
 	}
 	return n
@@ -67,15 +67,15 @@ func (d *dev) actions() (n int) {
 
 func (d *dev) aboutBus() string {
 	where := "outside"
-	if d.bus.Embedded() {
+	if d.Bus().Embedded() {
 		where = "embedded"
 	}
-	return fmt.Sprintf("%s %s, durability %s; %s", where, d.bus.ServerVersion(), d.bus.Durability(), d.bus.Access())
+	return fmt.Sprintf("%s %s, durability %s; %s", where, d.Bus().ServerVersion(), d.Bus().Durability(), d.Bus().Access())
 }
 
 func (d *dev) aboutKeys() string {
 	if d.settings.APIKey.IsZero() {
-		return "API key in " + d.apiKeyFile()
+		return "API key in " + d.APIKeyFile()
 	}
 	return "API key from " + d.settings.Origin("api_key")
 }

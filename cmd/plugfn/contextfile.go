@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/plugfn/plugfn/internal/secretfile"
 )
 
 // contextName is the file by which commands find a running `plugfn dev`.
@@ -28,7 +30,7 @@ type contextFile struct {
 func (c contextFile) write(path string) error {
 	text, err := yaml.Marshal(c)
 	if err == nil {
-		err = writePrivate(path, text)
+		err = secretfile.WritePrivate(path, text)
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -79,9 +81,4 @@ func readContext(path string) (contextFile, error) {
 		return c, fmt.Errorf("reading %s: %w: remove it, plugfn dev writes it anew", path, err)
 	}
 	return c, nil
-}
-
-// secretFile is where the generated webhook secret of a provider is.
-func secretFile(secretsDir, provider string) string {
-	return filepath.Join(secretsDir, provider+"_webhook_secret")
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/internal/bus"
-	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/internal/house"
 )
 
 // demoUser is whose connections the sandbox comes with.
@@ -52,73 +51,47 @@ type dev struct {
 	out         io.Writer
 	withSandbox bool
 
-	*house
-	apps       map[string]providers.App
-	sandboxed  []string // the providers that the sandbox plays
-	sandboxURL string   // empty: none
+	*house.House
+	settings *settings.Settings
+	sandbox  *house.Sandbox // nil: there is none
 }
 
 // run serves until ctx ends.
 func (d *dev) run(ctx context.Context, s *settings.Settings) (err error) {
-	p, err := openProcess(ctx, s, newLog(s, os.Stderr), false)
+	d.settings = s
+	p, apps, err := open(ctx, s, newLog(s, os.Stderr), false)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if d.apps, err = p.apps(); err != nil {
-		return err
-	}
-	if err := d.secure(p); err != nil {
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := p.Secure(apps); err != nil {
 		return err
 	}
 	if d.withSandbox {
-		stop, err := d.playProviders(ctx, p)
-		if err != nil {
+		if d.sandbox, err = p.Play(ctx, apps); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, stop()) }() // after the services, which call it
+		defer func() { err = errors.Join(err, d.sandbox.Close()) }() // after the services, which call it
 	}
-	if err := p.register(d.apps); err != nil {
+	if err := p.Register(apps); err != nil {
 		return err
 	}
-	if d.house, err = p.assemble(ctx, allRoles()); err != nil {
+	if d.House, err = p.Assemble(ctx, house.AllRoles()); err != nil {
 		return err
 	}
-	return d.house.run(ctx, d.present)
+	return d.Run(ctx, d.present)
 }
-
-// secure gives each provider that sends deliveries a webhook secret, the same
-// one at each start.
-func (d *dev) secure(p *process) error {
-	for name, pack := range p.packs {
-		app := d.apps[name]
-		if pack.Webhooks == nil || len(app.WebhookSecrets) > 0 {
-			continue
-		}
-		secret, _, err := keepSecret(secretFile(d.secretsDir(p), name))
-		if err != nil {
-			return fmt.Errorf("making the webhook secret of %s: %w", name, err)
-		}
-		signer := pack.Webhooks.NewSigner(nil, secret)
-		app.WebhookSecrets = signer.Secrets()
-		p.signers = append(p.signers, signer)
-		d.apps[name] = app
-	}
-	return nil
-}
-
-func (d *dev) secretsDir(p *process) string { return filepath.Join(p.settings.DataDir, "secrets") }
 
 // present tells the person once everything works, and then what happens. It is
 // one of the tasks of the house.
 func (d *dev) present(ctx context.Context) error {
-	if err := d.health.wait(ctx); err != nil {
+	if err := d.Wait(ctx); err != nil {
 		return nil //nolint:nilerr // ctx ended: another task says why
 	}
 	if err := d.connectDemo(ctx); err != nil {
 		return err
 	}
-	feed, err := newFeed(d.bus.Conn())
+	feed, err := newFeed(d.Bus().Conn())
 	if err != nil {
 		return err
 	}
@@ -137,12 +110,15 @@ func (d *dev) present(ctx context.Context) error {
 }
 
 func (d *dev) context() (contextFile, error) {
-	c := contextFile{HTTPURL: d.url(), NATSURL: d.natsURL(), SandboxURL: d.sandboxURL}
+	c := contextFile{HTTPURL: d.URL(), NATSURL: d.natsURL()}
+	if d.sandbox != nil {
+		c.SandboxURL = d.sandbox.URL
+	}
 	if d.settings.APIKey.IsZero() {
-		c.APIKeyFile = d.apiKeyFile()
+		c.APIKeyFile = d.APIKeyFile()
 	}
 	c.AdminKey = d.adminKey()
-	c.SecretsDir, c.ProvidersDir = d.secretsDir(d.process), d.settings.ProvidersDir
+	c.SecretsDir, c.ProvidersDir = d.SecretsDir(), d.settings.ProvidersDir
 	for _, path := range []*string{&c.APIKeyFile, &c.AdminKey, &c.SecretsDir, &c.ProvidersDir} {
 		if *path == "" {
 			continue
@@ -166,8 +142,8 @@ func (d *dev) adminKey() string {
 }
 
 func (d *dev) natsURL() string {
-	if d.bus.Embedded() {
-		return d.bus.ClientURL()
+	if d.Bus().Embedded() {
+		return d.Bus().ClientURL()
 	}
 	return hosts(d.settings.NATSURL)
 }

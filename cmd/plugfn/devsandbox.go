@@ -3,64 +3,32 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
-	"github.com/plugfn/plugfn/internal/sandbox"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
-// playProviders starts the sandbox and has the providers' base URLs point at
-// it, but for those that the operator set and those that nobody calls. stop ends
-// it and waits for it.
-func (d *dev) playProviders(ctx context.Context, p *process) (stop func() error, err error) {
-	played := maps.Clone(p.packs)
-	maps.DeleteFunc(played, func(name string, pack *providers.Pack) bool {
-		return d.apps[name].BaseURL != "" || len(pack.Actions) == 0 && len(pack.Auth) == 0
-	})
-	if len(played) == 0 {
-		return func() error { return nil }, nil
+// sandboxed are the providers that the sandbox plays.
+func (d *dev) sandboxed() []string {
+	if d.sandbox == nil {
+		return nil
 	}
-	box, err := sandbox.New(sandbox.Config{Packs: played, Log: p.log.With().Str("service", "sandbox").Logger()})
-	if err != nil {
-		return nil, err
-	}
-	l, err := listen(ctx, "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	d.sandboxURL = "http://" + l.Addr().String()
-	for name := range played {
-		app := d.apps[name]
-		app.AuthBaseURL = sandbox.BaseURL(d.sandboxURL, name)
-		if app.ClientID == "" { // the sandbox takes any
-			app.ClientID, app.ClientSecret = "plugfn-dev", providers.NewSecret([]byte("plugfn-dev"))
-		}
-		app.BaseURL = sandbox.BaseURL(d.sandboxURL, name)
-		d.apps[name] = app
-	}
-	d.sandboxed = slices.Sorted(maps.Keys(played))
-
-	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(serving, newServer(box.Handler(), p.log), l, time.Second) }()
-	return func() error { cancel(); return <-ended }, nil
+	return d.sandbox.Providers
 }
 
 // connectDemo connects the demo user to each provider in the sandbox, unless
 // he is. It asks for that as any client does.
 func (d *dev) connectDemo(ctx context.Context) error {
-	key, err := d.apiKey()
+	key, err := d.APIKey()
 	if err != nil {
 		return err
 	}
-	api := &apiClient{base: d.url(), key: key, http: &http.Client{Timeout: answerTimeout}}
+	api := &apiClient{base: d.URL(), key: key, http: &http.Client{Timeout: answerTimeout}}
 	defer api.http.CloseIdleConnections()
-	for _, name := range d.sandboxed {
-		if err := connectDemo(ctx, api, d.packs[name]); err != nil {
+	for _, name := range d.sandboxed() {
+		if err := connectDemo(ctx, api, d.Packs()[name]); err != nil {
 			return fmt.Errorf("connecting user %s to the sandbox of %s: %w", demoUser, name, err)
 		}
 	}

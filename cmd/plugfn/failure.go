@@ -9,6 +9,7 @@ import (
 
 	"charm.land/lipgloss/v2"
 
+	"github.com/plugfn/plugfn/internal/house"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -45,6 +46,11 @@ func failureOf(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
 		return f
+	}
+	var t *house.Trouble
+	if errors.As(err, &t) {
+		exit := map[house.Kind]exitCode{house.KindSetting: exitUsage, house.KindUnreachable: exitUnreachable, house.KindOther: exitFailure}[t.Kind]
+		return &failure{exit: exit, what: t.What, cause: t.Cause, fix: t.Fix}
 	}
 	var e *events.Error
 	if errors.As(err, &e) {

@@ -3,65 +3,29 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/services/auth"
 )
 
-// openKeys opens the encryption keys of what the auth service keeps.
-func (p *process) openKeys(ctx context.Context, b *bus.Bus) (*auth.Keys, error) {
-	wrapper, err := p.wrapper()
-	if err != nil {
-		return nil, err
-	}
-	path := p.keysetFile()
-	keys, created, err := auth.OpenKeys(ctx, auth.KeysConfig{
-		JetStream: b.JetStream(), Path: path, Wrapper: wrapper, Log: p.log.With().Str("service", roleAuth).Logger(),
-	})
+// keysetWrapper is what wraps the keyset, nil for nothing.
+func keysetWrapper(s *settings.Settings) (auth.Wrapper, error) {
+	command := strings.Fields(s.KEKCommand)
 	switch {
-	case errors.Is(err, auth.ErrWrapped):
-		return nil, &failure{
-			exit: exitFailure, what: "the encryption key does not open", cause: err,
-			fix: "set the PLUGFN_KEK, or the PLUGFN_KEK_COMMAND, that PlugFn ran with before",
-		}
-	case err != nil:
-		return nil, &failure{exit: exitFailure, what: "the encryption key does not open", cause: err}
-	case created && wrapper != nil:
-		p.log.Warn().Msg("encryption key made, wrapped: keep a copy of the key that wraps it, without it credentials are lost")
-	case created:
-		p.log.Warn().Str("path", path).Msg("encryption key made: keep a copy of it, without it credentials are lost")
-		p.log.Warn().Str("path", path).Msg("encryption key is not encrypted itself: in production set PLUGFN_KEK")
-	}
-	return keys, nil
-}
-
-func (p *process) keysetFile() string {
-	if p.settings.KeysetFile != "" {
-		return p.settings.KeysetFile
-	}
-	return filepath.Join(p.settings.DataDir, "keyset.json")
-}
-
-// wrapper is what wraps the keyset, nil for nothing.
-func (p *process) wrapper() (auth.Wrapper, error) {
-	command := strings.Fields(p.settings.KEKCommand)
-	switch {
-	case len(command) > 0 && !p.settings.KEK.IsZero():
-		return nil, usage("", "%s and %s: set one of them", p.settings.Origin("kek"), p.settings.Origin("kek_command"))
+	case len(command) > 0 && !s.KEK.IsZero():
+		return nil, usage("", "%s and %s: set one of them", s.Origin("kek"), s.Origin("kek_command"))
 	case len(command) > 0:
 		return kekCommand(command), nil
-	case p.settings.KEK.IsZero():
+	case s.KEK.IsZero():
 		return nil, nil
 	}
-	kek, err := auth.NewKEK(p.settings.KEK)
+	kek, err := auth.NewKEK(s.KEK)
 	if err != nil {
-		return nil, usage("openssl rand -base64 32", "%s %v", p.settings.Origin("kek"), err)
+		return nil, usage("openssl rand -base64 32", "%s %v", s.Origin("kek"), err)
 	}
 	return kek, nil
 }

@@ -3,15 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"slices"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/internal/house"
+	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 func newServeCommand() *cobra.Command {
@@ -23,8 +24,8 @@ func newServeCommand() *cobra.Command {
 			"It stops on SIGTERM and SIGINT when the work in hand is done; a second signal ends it at once.",
 		Example: `plugfn serve
 PLUGFN_NATS_URL=nats://nats:4222 plugfn serve executor`,
-		ValidArgs: append([]string{"all"}, allRoles()...),
-		Args:      oneOf(append([]string{"all"}, allRoles()...)...),
+		ValidArgs: append([]string{"all"}, house.AllRoles()...),
+		Args:      oneOf(append([]string{"all"}, house.AllRoles()...)...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := loadSettings(cmd, nil)
 			if err != nil {
@@ -39,122 +40,69 @@ PLUGFN_NATS_URL=nats://nats:4222 plugfn serve executor`,
 
 // serve runs the services of some roles until ctx ends.
 func serve(ctx context.Context, s *settings.Settings, roles []string) (err error) {
-	wanted := slices.DeleteFunc(allRoles(), func(role string) bool {
+	wanted := slices.DeleteFunc(house.AllRoles(), func(role string) bool {
 		return len(roles) > 0 && !slices.Contains(roles, role) && !slices.Contains(roles, "all")
 	})
-	if s.NATSURL == "" && len(wanted) < len(allRoles()) {
+	if s.NATSURL == "" && len(wanted) < len(house.AllRoles()) {
 		return usage("set PLUGFN_NATS_URL, or run: plugfn serve all",
 			"serve: some services alone need a NATS server that the others use too")
 	}
-	p, err := openProcess(ctx, s, newLog(s, os.Stderr), isOnlyIngress(wanted))
+	log := newLog(s, os.Stderr)
+	p, apps, err := open(ctx, s, log, house.IsOnlyIngress(wanted))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	apps, err := p.apps()
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := p.Register(apps); err != nil {
+		return err
+	}
+	h, err := p.Assemble(ctx, wanted)
 	if err != nil {
 		return err
 	}
-	if err := p.register(apps); err != nil {
-		return err
-	}
-	h, err := p.assemble(ctx, wanted)
+	log.Info().Strs("services", wanted).Str("http", h.URL()).Str("access", p.Bus().Access()).Str("version", version).Msg("serving")
+	return h.Run(ctx, p.Settle)
+}
+
+// open opens the process that the settings mean, and reads the operator's
+// settings for the packs that there are. Whoever calls it closes the process.
+func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAway bool) (*house.Process, map[string]providers.App, error) {
+	wrapper, err := keysetWrapper(s)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	p.log.Info().Strs("services", wanted).Str("http", h.url()).Str("access", p.bus.Access()).Str("version", version).Msg("serving")
-	return h.run(ctx, p.settle)
-}
-
-// isOnlyIngress reports whether these services only take deliveries, which they
-// can while the bus is away.
-func isOnlyIngress(roles []string) bool { return slices.Equal(roles, []string{roleIngress}) }
-
-// house is the services of one process behind one HTTP server.
-type house struct {
-	*process
-	mux      *http.ServeMux
-	health   *health
-	services []service
-}
-
-// assemble opens the port and builds the services of some roles. It serves
-// nothing yet.
-func (p *process) assemble(ctx context.Context, roles []string) (h *house, err error) {
-	if p.listener, err = listen(ctx, p.settings.HTTPAddr); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.listener.Close())
-		}
-	}()
-	h = &house{process: p, mux: http.NewServeMux()}
-	var checks []check
-	for _, role := range roles {
-		s, err := p.build(ctx, role)
-		if err != nil {
-			return nil, err
-		}
-		h.services = append(h.services, s)
-		if m, ok := s.(mounter); ok {
-			m.Mount(h.mux)
-		}
-		checks = append(checks, check{role, p.readiness(role, s)})
-	}
-	h.health = newHealth(append([]check{{"bus", p.busReadiness(roles)}}, checks...)...)
-	h.health.notes = p.notes(roles)
-	for _, s := range h.services {
-		if n, ok := s.(interface{ notes() []note }); ok {
-			h.health.notes = append(h.health.notes, n.notes()...)
-		}
-	}
-	h.health.mount(h.mux)
-	h.mux.Handle("GET /metrics", newScrape(p.bus.JetStream(), h.services, p.log))
-	return h, nil
-}
-
-// readiness says whether a service takes work: by itself, or for those that
-// serve requests on the bus, by whether they answer there.
-func (p *process) readiness(role string, s service) func(context.Context) error {
-	if r, ok := s.(interface{ Ready(context.Context) error }); ok {
-		return r.Ready
-	}
-	name, ok := map[string]string{roleExecutor: "plugfn-executor", roleAuth: "plugfn-auth"}[role]
-	if !ok {
-		return func(context.Context) error { return nil }
-	}
-	return func(ctx context.Context) error {
-		if _, err := p.bus.Conn().RequestWithContext(ctx, "$SRV.PING."+name, nil); err != nil {
-			return fmt.Errorf("it does not answer on the bus: %w", err)
-		}
-		return nil
-	}
-}
-
-// url is where other programs on this machine reach the HTTP server.
-func (h *house) url() string {
-	addr := *h.listener.Addr().(*net.TCPAddr)
-	if addr.IP.IsUnspecified() {
-		addr.IP = net.IPv4(127, 0, 0, 1)
-	}
-	return "http://" + addr.String()
-}
-
-// run serves until ctx ends or something breaks, together with tasks. It stops
-// in this order: readiness, HTTP, the services. They get a context that ends
-// only once HTTP has ended, so that a delivery in hand finds them at work.
-func (h *house) run(ctx context.Context, tasks ...func(context.Context) error) error {
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	server := newServer(h.mux, h.log)
-	server.RegisterOnShutdown(func() { h.health.draining.Store(true) })
-	tasks = append(tasks, func(ctx context.Context) error {
-		defer stop()
-		return serveHTTP(ctx, server, h.listener, h.settings.DrainTimeout)
+	p, err := house.Open(ctx, house.Config{
+		Log: log, Version: version, Origin: s.Origin,
+		DataDir: s.DataDir, ProvidersDir: s.ProvidersDir, KeysetFile: s.KeysetFile, Wrapper: wrapper, APIKey: s.APIKey,
+		HTTPAddr: s.HTTPAddr, PublicURL: s.PublicURL, ReturnTo: s.ReturnTo,
+		NATSAddr: s.NATSAddr, NATSURL: s.NATSURL, NATSCreds: s.NATSCreds, NATSNKey: s.NATSNKey, NATSSecure: s.NATSSecure,
+		Durability: s.Durability, StreamMaxBytes: s.StreamMaxBytes, MayBeAway: mayBeAway,
+		IngressMaxInFlight: s.IngressMaxInFlight, IngressMaxBytes: s.IngressMaxBytes, IngressRate: s.IngressRate,
+		SpoolDir: s.SpoolDir, SpoolMaxBytes: s.SpoolMaxBytes,
+		ExecutorMaxInFlight: s.ExecutorMaxInFlight, ExecutorMaxPerUser: s.ExecutorMaxPerUser,
+		RedisURL: s.RedisURL, AllowPrivate: s.AllowPrivate, DrainTimeout: s.DrainTimeout,
+		HealEvery: s.HealEvery, SchedulesPerUser: s.SchedulesPerUser,
 	})
-	for _, s := range h.services {
-		tasks = append(tasks, func(context.Context) error { return s.Run(serving) })
+	if err != nil {
+		return nil, nil, err
 	}
-	return runGroup(ctx, tasks...)
+	known := names(p.Packs())
+	for _, v := range s.Unknown(known) {
+		log.Warn().Str("variable", v.Name).Str("nearest", v.Nearest).Msg("unknown variable sets nothing")
+	}
+	apps, err := s.Apps(known)
+	if err != nil {
+		wrong := &failure{exit: exitUsage, what: "the settings of a provider are wrong", cause: err, fix: "plugfn provider list"}
+		return nil, nil, errors.Join(wrong, p.Close())
+	}
+	return p, apps, nil
+}
+
+// newLog makes the log of a server.
+func newLog(s *settings.Settings, w *os.File) zerolog.Logger {
+	if s.LogFormat == "json" || s.LogFormat == "auto" && !isTerminal(w) {
+		return zerolog.New(w).Level(s.LogLevel).With().Timestamp().Logger()
+	}
+	console := zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w) || os.Getenv("NO_COLOR") != ""}
+	return zerolog.New(console).Level(s.LogLevel).With().Timestamp().Logger()
 }

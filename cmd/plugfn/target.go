@@ -16,6 +16,8 @@ import (
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/house"
+	"github.com/plugfn/plugfn/internal/secretfile"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -100,7 +102,7 @@ func firstOf(texts ...string) string {
 
 // packs are the provider packs that this program knows.
 func (t *target) packs() (map[string]*providers.Pack, error) {
-	return loadPacks(firstOf(t.settings.ProvidersDir, t.found.ProvidersDir))
+	return house.Packs(firstOf(t.settings.ProvidersDir, t.found.ProvidersDir))
 }
 
 // apiKey is the key of the HTTP API.
@@ -112,7 +114,7 @@ func (t *target) apiKey() (providers.Secret, error) {
 	if t.found.APIKeyFile == "" {
 		return providers.Secret{}, &failure{exit: exitUnauthorized, what: "no API key is set", fix: fix}
 	}
-	key, err := readSecret(t.found.APIKeyFile)
+	key, err := secretfile.Read(t.found.APIKeyFile)
 	if err != nil {
 		return key, &failure{exit: exitUnauthorized, what: "the API key cannot be read", cause: err, fix: fix}
 	}
@@ -126,7 +128,7 @@ func (t *target) signer(pack *providers.Pack) (*providers.Signer, error) {
 		return pack.Webhooks.NewSigner(set, providers.Secret{}), nil
 	}
 	if t.found.SecretsDir != "" {
-		seed, err := readSecret(secretFile(t.found.SecretsDir, pack.Name))
+		seed, err := secretfile.Read(house.SecretFile(t.found.SecretsDir, pack.Name))
 		if err == nil || !errors.Is(err, os.ErrNotExist) {
 			return pack.Webhooks.NewSigner(nil, seed), err
 		}

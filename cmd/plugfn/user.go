@@ -12,6 +12,7 @@ import (
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/secretfile"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -104,7 +105,7 @@ func newUserAddCommand() *cobra.Command {
 				return err
 			}
 			if out != "" {
-				if err := writePrivate(out, append(c.Seed(), '\n')); err != nil {
+				if err := secretfile.WritePrivate(out, append(c.Seed(), '\n')); err != nil {
 					return errors.Join(fmt.Errorf("writing the seed: %w", err), b.RemoveUser(cmd.Context(), c.User, c.Key))
 				}
 			}

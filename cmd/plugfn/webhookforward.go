@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/internal/secretfile"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -98,11 +99,11 @@ func (o *forwardOptions) check(cmd *cobra.Command) error {
 // key is what events are signed with, the same at each start.
 func (o *forwardOptions) key(cmd *cobra.Command, t *target) ([]byte, error) {
 	const prefix = "whsec_"
-	random := make([]byte, secretSize)
+	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	dir := firstOf(t.found.SecretsDir, filepath.Join(t.settings.DataDir, "secrets"))
 	path := firstOf(o.secretFile, filepath.Join(dir, "forward"))
-	secret, created, err := keepText(path, []byte(prefix+base64.StdEncoding.EncodeToString(random)))
+	secret, created, err := secretfile.KeepText(path, []byte(prefix+base64.StdEncoding.EncodeToString(random)))
 	if err != nil {
 		return nil, fmt.Errorf("the secret to sign with: %w", err)
 	}

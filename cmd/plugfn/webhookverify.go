@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
+	"github.com/plugfn/plugfn/internal/secretfile"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -127,7 +128,7 @@ func (o *verifyOptions) readSecrets(w *providers.Webhooks) ([]providers.Secret, 
 	kinds := w.SecretKinds()
 	var all []providers.Secret
 	if o.secretFile != "" {
-		secret, err := readSecret(o.secretFile)
+		secret, err := secretfile.Read(o.secretFile)
 		if err != nil {
 			return nil, usage("", "--secret-file: %v", err)
 		}
@@ -139,7 +140,7 @@ func (o *verifyOptions) readSecrets(w *providers.Webhooks) ([]providers.Secret, 
 		if at < 0 || file == "" {
 			return nil, usage("", "--secret %s: want KIND=FILE, with a kind of %s", clip(text, 80), kindNames(kinds))
 		}
-		secret, err := readSecret(file)
+		secret, err := secretfile.Read(file)
 		if err != nil {
 			return nil, usage("", "--secret %s: %v", kind, err)
 		}

@@ -1,4 +1,4 @@
-package main
+package house
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/internal/outbound"
+	"github.com/plugfn/plugfn/internal/secretfile"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/auth"
 	"github.com/plugfn/plugfn/services/auth/oauth"
@@ -29,13 +30,14 @@ import (
 // The services by the names that `plugfn serve` takes, which are those of their
 // roles on the bus.
 const (
-	roleIngress   = "ingress"
-	roleExecutor  = "executor"
-	roleAuth      = "auth"
-	roleScheduler = "scheduler"
+	RoleIngress   = "ingress"
+	RoleExecutor  = "executor"
+	RoleAuth      = "auth"
+	RoleScheduler = "scheduler"
 )
 
-func allRoles() []string { return []string{roleIngress, roleExecutor, roleAuth, roleScheduler} }
+// AllRoles lists the roles.
+func AllRoles() []string { return []string{RoleIngress, RoleExecutor, RoleAuth, RoleScheduler} }
 
 // service runs until its context ends and the work in hand is done.
 type service interface {
@@ -49,25 +51,25 @@ type mounter interface {
 
 // build makes the service of a role, with a connection of its own to the bus.
 // It starts nothing.
-func (p *process) build(ctx context.Context, role string) (service, error) {
+func (p *Process) build(ctx context.Context, role string) (service, error) {
 	log := p.log.With().Str("service", role).Logger()
 	b, err := p.as(ctx, role)
 	if err != nil {
 		return nil, err
 	}
 	switch role {
-	case roleIngress:
+	case RoleIngress:
 		return p.buildIngress(ctx, b, log)
-	case roleExecutor:
+	case RoleExecutor:
 		return p.buildExecutor(ctx, b, log)
-	case roleAuth:
+	case RoleAuth:
 		return p.buildAuth(ctx, b, log)
 	default:
 		return p.buildScheduler(b, log)
 	}
 }
 
-func (p *process) buildIngress(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
+func (p *Process) buildIngress(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
 	secrets, err := auth.NewWebhookSecrets(auth.WebhookSecretsConfig{Conn: b.Conn(), JetStream: b.JetStream(), Log: log})
 	if err != nil {
 		return nil, err
@@ -83,8 +85,8 @@ func (p *process) buildIngress(ctx context.Context, b *bus.Bus, log zerolog.Logg
 	caller := ingress.NewCaller(p.registry, p.outbound(outbound.Config{}))
 	s, err := ingress.New(ingress.Config{
 		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log, Reached: p.reachedLater(),
-		MaxInFlight: int64(p.settings.IngressMaxInFlight), MaxBytes: p.settings.IngressMaxBytes,
-		GroupCommit: b.Durability() == bus.Single, Spool: spool, Rate: p.settings.IngressRate, PublicURL: p.publicURL(),
+		MaxInFlight: int64(p.cfg.IngressMaxInFlight), MaxBytes: p.cfg.IngressMaxBytes,
+		GroupCommit: b.Durability() == bus.Single, Spool: spool, Rate: p.cfg.IngressRate, PublicURL: p.publicURL(),
 		Keys:   &exampleKeys{p.signers, ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})})},
 		Caller: caller, Confirm: caller.Confirm,
 	})
@@ -104,7 +106,7 @@ func (r *receiving) Run(ctx context.Context) error {
 	return runGroup(ctx, r.Service.Run, r.secrets.Run, r.endpoints.Run)
 }
 
-func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
+func (p *Process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
 	credentials, err := auth.NewClient(b.Conn())
 	if err != nil {
 		return nil, err
@@ -119,7 +121,7 @@ func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 	}
 	var answers redis.UniversalClient
 	cfg := limiter.Config{Replicas: e.presence.Replicas, Log: log}
-	if address := string(p.settings.RedisURL.Reveal()); address != "" {
+	if address := string(p.cfg.RedisURL.Reveal()); address != "" {
 		redis.SetLogger(redisLog{log})
 		if cfg.Redis, err = limiter.NewRedisClient(address); err != nil {
 			return nil, fmt.Errorf("PLUGFN_REDIS_URL: %w", err)
@@ -132,8 +134,8 @@ func (p *process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 	e.limits = limiter.New(cfg)
 	e.Service, err = executor.New(executor.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Limiter: e.limits, Overrides: e.overrides,
-		Credentials: credentials, Parking: b, Log: log, Redis: answers, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.settings.ExecutorMaxInFlight}),
-		MaxInFlight: p.settings.ExecutorMaxInFlight, MaxPerUser: p.settings.ExecutorMaxPerUser, DrainTimeout: p.settings.DrainTimeout,
+		Credentials: credentials, Parking: b, Log: log, Redis: answers, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.cfg.ExecutorMaxInFlight}),
+		MaxInFlight: p.cfg.ExecutorMaxInFlight, MaxPerUser: p.cfg.ExecutorMaxPerUser, DrainTimeout: p.cfg.DrainTimeout,
 	})
 	return e, err
 }
@@ -171,27 +173,27 @@ func (e *executing) Run(ctx context.Context) error {
 	return err
 }
 
-func (p *process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error) {
+func (p *Process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error) {
 	healer, err := heal.New(heal.Config{
 		JetStream: b.JetStream(), Parking: b, Providers: p.registry, Log: log,
-		Every: p.settings.HealEvery, DrainTimeout: p.settings.DrainTimeout,
+		Every: p.cfg.HealEvery, DrainTimeout: p.cfg.DrainTimeout,
 	})
 	if err != nil {
 		return nil, err
 	}
-	key, err := p.apiKey()
+	key, err := p.APIKey()
 	if err != nil {
 		return nil, err
 	}
 	kept, err := schedules.New(schedules.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Providers: p.registry, APIKey: key, Log: log,
-		MaxPerUser: p.settings.SchedulesPerUser,
+		MaxPerUser: p.cfg.SchedulesPerUser,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s, err := scheduler.New(scheduler.Config{
-		JetStream: b.JetStream(), Firings: b, Schedules: kept, Log: log, DrainTimeout: p.settings.DrainTimeout,
+		JetStream: b.JetStream(), Firings: b, Schedules: kept, Log: log, DrainTimeout: p.cfg.DrainTimeout,
 	})
 	return &scheduling{s, kept, healer}, err
 }
@@ -211,8 +213,8 @@ func (s *scheduling) Run(ctx context.Context) error {
 	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.healer.Run)
 }
 
-func (p *process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
-	key, err := p.apiKey()
+func (p *Process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {
+	key, err := p.APIKey()
 	if err != nil {
 		return nil, err
 	}
@@ -222,24 +224,24 @@ func (p *process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger)
 	}
 	return auth.New(auth.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Providers: p.registry,
-		Keys: keys, APIKey: key, Log: log, SpillDir: filepath.Join(p.settings.DataDir, "unkept"),
-		PublicURL: p.publicURL(), ReturnTo: p.settings.ReturnTo,
+		Keys: keys, APIKey: key, Log: log, SpillDir: filepath.Join(p.cfg.DataDir, "unkept"),
+		PublicURL: p.publicURL(), ReturnTo: p.cfg.ReturnTo,
 		OAuth: oauth.New(oauth.Config{HTTP: p.outbound(outbound.Config{NoReuse: true})}),
 	})
 }
 
 // outbound makes a client for calls to the providers, with the operator's own
 // hosts and networks added to cfg.
-func (p *process) outbound(cfg outbound.Config) *http.Client {
-	cfg.Trusted, cfg.AllowPrivate = p.registry.OperatorURLs(), p.settings.AllowPrivate
+func (p *Process) outbound(cfg outbound.Config) *http.Client {
+	cfg.Trusted, cfg.AllowPrivate = p.registry.OperatorURLs(), p.cfg.AllowPrivate
 	return outbound.New(cfg)
 }
 
 // publicURL is where browsers reach this process: as the operator has set it, or
 // as they do on this computer. "": that is not known.
-func (p *process) publicURL() string {
-	if p.settings.PublicURL != "" || p.listener == nil {
-		return p.settings.PublicURL
+func (p *Process) publicURL() string {
+	if p.cfg.PublicURL != "" || p.listener == nil {
+		return p.cfg.PublicURL
 	}
 	addr, ok := p.listener.Addr().(*net.TCPAddr)
 	if !ok || !addr.IP.IsLoopback() {
@@ -248,20 +250,20 @@ func (p *process) publicURL() string {
 	return "http://" + addr.String()
 }
 
-// apiKeyFile is where a key is made when the operator has set none.
-func (p *process) apiKeyFile() string { return filepath.Join(p.settings.DataDir, "api_key") }
+// APIKeyFile is where a key is made when the operator has set none.
+func (p *Process) APIKeyFile() string { return filepath.Join(p.cfg.DataDir, "api_key") }
 
-// apiKey is the operator's, or one made once for this data directory.
-func (p *process) apiKey() (providers.Secret, error) {
-	if !p.settings.APIKey.IsZero() {
-		return p.settings.APIKey, nil
+// APIKey is the operator's, or one made once for this data directory.
+func (p *Process) APIKey() (providers.Secret, error) {
+	if !p.cfg.APIKey.IsZero() {
+		return p.cfg.APIKey, nil
 	}
-	key, created, err := keepSecret(p.apiKeyFile())
+	key, created, err := secretfile.Keep(p.APIKeyFile())
 	if err != nil {
 		return key, fmt.Errorf("making the API key: %w", err)
 	}
 	if created {
-		p.log.Info().Str("path", p.apiKeyFile()).Msg("API key made")
+		p.log.Info().Str("path", p.APIKeyFile()).Msg("API key made")
 	}
 	return key, nil
 }

@@ -1,4 +1,4 @@
-package main
+package secretfile
 
 import (
 	"bytes"
@@ -13,22 +13,22 @@ import (
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
-// secretSize is how many random bytes a generated secret has.
-const secretSize = 32
+// size is how many random bytes a generated secret has.
+const size = 32
 
-// keepSecret returns the secret in the file at path. When there is no file it
+// Keep returns the secret in the file at path. When there is no file it
 // makes one with a random secret, for its owner only, and reports true. The
 // secret is hexadecimal, which is right for every way in which packs read
 // their keys.
-func keepSecret(path string) (secret providers.Secret, created bool, err error) {
-	random := make([]byte, secretSize)
+func Keep(path string) (secret providers.Secret, created bool, err error) {
+	random := make([]byte, size)
 	_, _ = rand.Read(random) // never fails
-	return keepText(path, []byte(hex.EncodeToString(random)))
+	return KeepText(path, []byte(hex.EncodeToString(random)))
 }
 
-// keepText is keepSecret with the text that a new file is to have.
-func keepText(path string, text []byte) (secret providers.Secret, created bool, err error) {
-	secret, err = readSecret(path)
+// KeepText is Keep with the text that a new file is to have.
+func KeepText(path string, text []byte) (secret providers.Secret, created bool, err error) {
+	secret, err = Read(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, false, err
 	}
@@ -41,14 +41,14 @@ func keepText(path string, text []byte) (secret providers.Secret, created bool, 
 	// to make.
 	err = os.Link(draft, path)
 	if errors.Is(err, fs.ErrExist) {
-		secret, err = readSecret(path)
+		secret, err = Read(path)
 		return secret, false, err
 	}
 	return providers.NewSecret(text), true, err
 }
 
-// readSecret reads the one line of a file.
-func readSecret(path string) (providers.Secret, error) {
+// Read reads the one line of a file.
+func Read(path string) (providers.Secret, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return providers.Secret{}, err
@@ -59,9 +59,9 @@ func readSecret(path string) (providers.Secret, error) {
 	return providers.NewSecret(text), nil
 }
 
-// writePrivate writes a file for its owner only, as a whole or not at all, and
+// WritePrivate writes a file for its owner only, as a whole or not at all, and
 // makes its directory.
-func writePrivate(path string, data []byte) error {
+func WritePrivate(path string, data []byte) error {
 	draft, err := writeDraft(path, data)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package house
 
 import (
 	"context"
@@ -25,9 +25,9 @@ const (
 // newScrape serves what Prometheus reads:
 //
 //	GET /metrics    the counters of the services in this process, and what waits on the bus
-func newScrape(js jetstream.JetStream, services []service, log zerolog.Logger) http.Handler {
+func newScrape(js jetstream.JetStream, services []service, version string, log zerolog.Logger) http.Handler {
 	all := prometheus.NewRegistry()
-	all.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildGauge(), newBacklog(js))
+	all.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildGauge(version), newBacklog(js))
 	for _, s := range services {
 		if c, ok := s.(prometheus.Collector); ok {
 			all.MustRegister(c)
@@ -44,7 +44,7 @@ type scrapeLog struct{ log zerolog.Logger }
 // Println implements [promhttp.Logger].
 func (l scrapeLog) Println(v ...any) { l.log.Warn().Interface("said", v).Msg("scrape") }
 
-func buildGauge() prometheus.Collector {
+func buildGauge(version string) prometheus.Collector {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "plugfn_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version},
 	})

@@ -1,4 +1,4 @@
-package main
+package house
 
 import (
 	"context"
@@ -20,12 +20,12 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	case err == nil:
 		return l, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, &failure{
-			exit: exitFailure, what: "another program listens at " + addr + " already",
-			fix: "stop it, or choose another address with --http-addr (127.0.0.1:0 takes any free port)",
+		return nil, &Trouble{
+			What: "another program listens at " + addr + " already",
+			Fix:  "stop it, or choose another address with --http-addr (127.0.0.1:0 takes any free port)",
 		}
 	default:
-		return nil, &failure{exit: exitFailure, what: "cannot listen at " + addr, cause: err, fix: "choose another address with --http-addr"}
+		return nil, &Trouble{What: "cannot listen at " + addr, Cause: err, Fix: "choose another address with --http-addr"}
 	}
 }
 

@@ -1,6 +1,7 @@
-package main
+package house
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -15,19 +16,19 @@ import (
 // spoolDir is where deliveries are kept while the bus is away; "" for nowhere.
 // An embedded bus is away when this process is, and its disk is the same: there
 // a spool has to be asked for.
-func (p *process) spoolDir() string {
-	switch dir := p.settings.SpoolDir; {
+func (p *Process) spoolDir() string {
+	switch dir := p.cfg.SpoolDir; {
 	case dir == "-", dir == "" && p.bus.Embedded():
 		return ""
 	case dir == "":
-		return filepath.Join(p.settings.DataDir, "spool")
+		return filepath.Join(p.cfg.DataDir, "spool")
 	default:
 		return dir
 	}
 }
 
 // openSpool returns nil where there is none. close closes it.
-func (p *process) openSpool(ctx context.Context, log zerolog.Logger) (jetstream.JetStream, error) {
+func (p *Process) openSpool(ctx context.Context, log zerolog.Logger) (jetstream.JetStream, error) {
 	dir := p.spoolDir()
 	if dir == "" {
 		level := zerolog.InfoLevel
@@ -37,23 +38,23 @@ func (p *process) openSpool(ctx context.Context, log zerolog.Logger) (jetstream.
 		log.WithLevel(level).Str("spool", "none").Msg("deliveries are refused while the bus is away")
 		return nil, nil //nolint:nilnil // no spool is no error
 	}
-	spool, err := bus.OpenSpool(ctx, bus.SpoolConfig{Log: log.Level(zerolog.WarnLevel), Dir: dir, MaxBytes: p.settings.SpoolMaxBytes})
+	spool, err := bus.OpenSpool(ctx, bus.SpoolConfig{Log: log.Level(zerolog.WarnLevel), Dir: dir, MaxBytes: p.cfg.SpoolMaxBytes})
 	if err != nil {
-		return nil, &failure{
-			exit: exitFailure, what: "the spool does not open", cause: err,
-			fix: "give PLUGFN_SPOOL_DIR a directory on a disk of this machine, or - for no spool",
+		return nil, &Trouble{
+			What: "the spool does not open", Cause: err,
+			Fix: "give PLUGFN_SPOOL_DIR a directory on a disk of this machine, or - for no spool",
 		}
 	}
 	p.spool = spool
-	log.Info().Str("spool", dir).Int64("max_bytes", p.settings.SpoolMaxBytes).Msg("deliveries are kept here while the bus is away")
+	log.Info().Str("spool", dir).Int64("max_bytes", p.cfg.SpoolMaxBytes).Msg("deliveries are kept here while the bus is away")
 	return spool.JetStream(), nil
 }
 
 // busReadiness says whether the bus can be used. Where it is away, a process
 // that only takes deliveries is ready as long as its spool has room: were it
 // not, a load balancer would make an outage of the bus one of the ingress.
-func (p *process) busReadiness(roles []string) func(context.Context) error {
-	if p.spool == nil || !isOnlyIngress(roles) {
+func (p *Process) busReadiness(roles []string) func(context.Context) error {
+	if p.spool == nil || !IsOnlyIngress(roles) {
 		return p.ready
 	}
 	return func(ctx context.Context) error {
@@ -79,11 +80,11 @@ func (p *process) busReadiness(roles []string) func(context.Context) error {
 const spoolReserve = 1 << 20
 
 // notes are what an operator looks for who asks how this process stands.
-func (p *process) notes(roles []string) []note {
+func (p *Process) notes(roles []string) []note {
 	notes := []note{{"durability", func(context.Context) string {
 		return p.bus.Durability().String() + ", " + p.bus.Promise()
 	}}}
-	if slices.Contains(roles, roleIngress) {
+	if slices.Contains(roles, RoleIngress) {
 		notes = append(notes, note{"spool", p.spoolNote})
 	}
 	return notes
@@ -91,10 +92,10 @@ func (p *process) notes(roles []string) []note {
 
 // notes say which deliveries are taken.
 func (r *receiving) notes() []note {
-	return []note{{"deliveries", func(context.Context) string { return firstOf(r.Unknown(), "taken at all endpoints") }}}
+	return []note{{"deliveries", func(context.Context) string { return cmp.Or(r.Unknown(), "taken at all endpoints") }}}
 }
 
-func (p *process) spoolNote(ctx context.Context) string {
+func (p *Process) spoolNote(ctx context.Context) string {
 	if p.spool == nil {
 		return "none, deliveries are refused while the bus is away; a provider that sends only once (GitHub) does not send them again"
 	}

@@ -1,37 +1,45 @@
-package main
+package house
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
-
-	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 )
+
+const patience = 20 * time.Second
+
+func eventually(what string, ok func() bool) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: not within %s", what, patience)
+}
 
 // runner is a service made of a function.
 type runner func(context.Context) error
 
 func (r runner) Run(ctx context.Context) error { return r(ctx) }
 
-func newHouse(t *testing.T, services ...service) *house {
+func newHouse(t *testing.T, services ...service) *House {
 	t.Helper()
 	l, err := listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{
-		process: &process{settings: &settings.Settings{DrainTimeout: patience}, log: zerolog.Nop(), listener: l},
+	h := &House{
+		Process: &Process{cfg: Config{DrainTimeout: patience}, log: zerolog.Nop(), listener: l},
 		mux:     http.NewServeMux(), health: newHealth(), services: services,
 	}
 	h.health.mount(h.mux)
@@ -58,12 +66,12 @@ func TestHouseStopsInOrder(t *testing.T) {
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- h.run(ctx) }()
+	go func() { ended <- h.Run(ctx) }()
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	status := make(chan int, 1)
 	go func() {
-		answer, err := client.Get(h.url() + "/slow")
+		answer, err := client.Get(h.URL() + "/slow")
 		if err != nil {
 			status <- 0
 			return
@@ -91,7 +99,7 @@ func TestHouseStopsWithItsFirstService(t *testing.T) {
 	h := newHouse(t,
 		runner(func(context.Context) error { return broken }),
 		runner(func(ctx context.Context) error { <-ctx.Done(); return nil }))
-	if err := h.run(t.Context()); !errors.Is(err, broken) {
+	if err := h.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -132,66 +140,6 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
-func TestFindContextWalksUp(t *testing.T) {
-	root := t.TempDir()
-	below := filepath.Join(root, "a", "b")
-	if err := os.MkdirAll(below, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(below)
-	want := contextFile{HTTPURL: "http://h", NATSURL: "nats://n", SecretsDir: "/s"}
-	if err := want.write(filepath.Join(root, ".plugfn", contextName)); err != nil {
-		t.Fatal(err)
-	}
-	got, err := findContext("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if got, err := findContext(below); err != nil || got != (contextFile{}) {
-		t.Errorf("in a directory without one: %+v, %v", got, err)
-	}
-	if err := os.WriteFile(filepath.Join(below, contextName), []byte("http_url: [1]"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := findContext(below); err == nil {
-		t.Error("a broken file is accepted")
-	}
-	if err := os.Chmod(filepath.Join(root, ".plugfn", contextName), 0o622); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := findContext(""); err != nil || got != (contextFile{}) {
-		t.Errorf("one that others can write is believed: %+v, %v", got, err)
-	}
-}
-
-func TestKeepSecretKeepsIt(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "secrets", "s")
-	first, created, err := keepSecret(path)
-	if err != nil || !created {
-		t.Fatal(created, err)
-	}
-	second, created, err := keepSecret(path)
-	if err != nil || created || !first.Equal(second) {
-		t.Errorf("the second time: made %v, the same %v, %v", created, first.Equal(second), err)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := keepSecret(path); err == nil {
-		t.Error("an empty file is a secret")
-	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-}
-
 func TestListenNamesTheFix(t *testing.T) {
 	l, err := listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -199,7 +147,8 @@ func TestListenNamesTheFix(t *testing.T) {
 	}
 	defer l.Close()
 	_, err = listen(t.Context(), l.Addr().String())
-	if f := failureOf(err); !strings.Contains(f.what, "another program listens") || f.fix == "" {
+	var trouble *Trouble
+	if !errors.As(err, &trouble) || !strings.Contains(trouble.What, "another program listens") || trouble.Fix == "" {
 		t.Errorf("got %v", err)
 	}
 	if _, err = listen(t.Context(), "256.0.0.1:0"); err == nil {
