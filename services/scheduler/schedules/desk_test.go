@@ -15,6 +15,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/bus/bustest"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/services/scheduler/desk"
 )
 
 // web asks the HTTP routes of a rig.
@@ -222,20 +223,6 @@ func TestOverTheBus(t *testing.T) {
 	}
 }
 
-func TestUserOf(t *testing.T) {
-	long := strings.Repeat("ü", 60)
-	header := nats.Header{}
-	header.Set(events.HeaderUser, strings.ReplaceAll(long, "ü", "%C3%BC"))
-	if got, err := userOf(events.Token(long), header); err != nil || got != long {
-		t.Errorf("got %q, %v", got, err)
-	}
-	for token, header := range map[string]nats.Header{"_": {}, events.Token(long): {}, "h-0011223344556677": header} {
-		if got, err := userOf(token, header); err == nil {
-			t.Errorf("%s is %q", token, got)
-		}
-	}
-}
-
 // FuzzPlan reads what a caller may send, and what a bucket may hold.
 func FuzzPlan(f *testing.F) {
 	for _, seed := range []string{
@@ -253,7 +240,7 @@ func FuzzPlan(f *testing.F) {
 			t.Fatal("the record of another key")
 		}
 		var p Plan
-		if err := (asked{body: body}).read(&p); err != nil {
+		if err := (desk.Request{Body: body}).Read(&p); err != nil {
 			return
 		}
 		r := record{ID: "sch_1", UserID: "u1", Anchor: now}

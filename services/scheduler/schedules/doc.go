@@ -23,5 +23,5 @@
 // between the record and the message, is found by a look at all of them, after
 // the start and every few minutes.
 //
-// Allowed imports: pkg, internal, services/scheduler/rule; never another service.
+// Allowed imports: pkg, internal, services/scheduler/rule, services/scheduler/desk; never another service.
 package schedules

@@ -83,14 +83,14 @@ func (s *Service) opened(ctx context.Context) (*store, error) {
 // Run answers on the bus and looks after the schedules, until ctx ends and what
 // is in hand is done. It returns an error only when it cannot go on.
 func (s *Service) Run(ctx context.Context) error {
-	desk, err := s.serve()
+	open, err := s.serve()
 	if err != nil {
 		return fmt.Errorf("schedules: %w", err)
 	}
 	var looking sync.WaitGroup
 	looking.Go(func() { s.lookAgain(ctx) })
 	<-ctx.Done()
-	desk.stop()
+	open.Close()
 	looking.Wait()
 	return nil
 }
