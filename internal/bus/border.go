@@ -44,6 +44,7 @@ func crossings(scope, name, inbox string) []crossing {
 		{asks, events.PrefixCall + scope},
 		{asks, events.PrefixService + "executor.cancel." + scope},
 		{asks, subjectSchedules + scope},
+		{asks, subjectWorkflows + scope},
 		{hears, events.PrefixEvent + scope},
 		{hears, events.PrefixConnection + scope},
 		{hears, events.PrefixResult + scope},

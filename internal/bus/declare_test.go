@@ -77,6 +77,8 @@ func TestDeclaredShapes(t *testing.T) {
 		"KV_PLUGFN_HEALING":     {[]string{"$KV.PLUGFN_HEALING.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_DELIVERIES":  {[]string{"$KV.PLUGFN_DELIVERIES.>"}, 32 * day, gib, true, 1, 2 * minute, false, false, true},
 		"KV_PLUGFN_SCHEDULES":   {[]string{"$KV.PLUGFN_SCHEDULES.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_WORKFLOWS":   {[]string{"$KV.PLUGFN_WORKFLOWS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_DEFINITIONS": {[]string{"$KV.PLUGFN_DEFINITIONS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_LANES":       {[]string{"$KV.PLUGFN_LANES.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_LIMITS":      {[]string{"$KV.PLUGFN_LIMITS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
 	}

@@ -61,6 +61,7 @@ const (
 
 	microEndpoints = "plugfn-auth-endpoints"
 	microScheduler = "plugfn-scheduler"
+	microWorkflows = "plugfn-scheduler-workflows"
 )
 
 const (
@@ -83,6 +84,8 @@ const (
 	// subjectSchedules is where schedules are made and looked at; it goes on with
 	// the token of their user, what is to be done, and the id.
 	subjectSchedules = events.PrefixService + "scheduler.schedules."
+	// subjectWorkflows is the same for workflows, with their names as ids.
+	subjectWorkflows = events.PrefixService + "scheduler.workflows."
 )
 
 // grants is the one table of who does what on the bus. A service that starts to
@@ -178,6 +181,12 @@ func (r Role) grants() *grants {
 		g.find(events.StreamEvents, events.PrefixEvent+"*.schedule.>")  // whether a tick is there
 		g.find(events.StreamLater, events.PrefixLater+KindSchedule+".>")
 		g.serve(microScheduler, subjectSchedules+">")
+		for _, bucket := range []string{BucketWorkflows, BucketDefinitions} {
+			g.get(bucket)
+			g.put(bucket)
+		}
+		g.watch(BucketWorkflows)
+		g.serve(microWorkflows, subjectWorkflows+">")
 		g.publish(serverReplies + ".>") // answers to applications
 	default:
 		g.administer()
@@ -196,7 +205,7 @@ func (g *grants) administer() {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")
 	}
-	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve, subjectSchedules+">")
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve, subjectSchedules+">", subjectWorkflows+">")
 	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
 	for _, d := range declarations() {
 		g.need(d.stream())

@@ -117,6 +117,8 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.event.u1.schedule.e":            {admin, ingress, scheduler},
 		"plugfn.later.schedule.u1.a":            {admin, scheduler},
 		"$KV.PLUGFN_SCHEDULES.u1.s":             {admin, scheduler},
+		"$KV.PLUGFN_WORKFLOWS.u1.w":             {admin, scheduler},
+		"$KV.PLUGFN_DEFINITIONS.u1.w.d":         {admin, scheduler},
 
 		"plugfn.later.connection.u1.a": {admin, auth, scheduler},
 		"plugfn.run.u1.w.s":            {admin, scheduler},

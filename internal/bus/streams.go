@@ -46,6 +46,11 @@ const (
 	BucketDeliveries = "PLUGFN_DELIVERIES"
 	// BucketSchedules keeps the schedules of users, and how far each has come.
 	BucketSchedules = "PLUGFN_SCHEDULES"
+	// BucketWorkflows keeps the workflows of users: which versions each has, and
+	// whether it is enabled.
+	BucketWorkflows = "PLUGFN_WORKFLOWS"
+	// BucketDefinitions keeps the text of each version of a workflow.
+	BucketDefinitions = "PLUGFN_DEFINITIONS"
 )
 
 // DedupeWindow is how long a stream remembers message ids. It costs some 150
@@ -118,6 +123,8 @@ func declarations() []declaration {
 		{name: BucketHealing, bytes: healingMaxBytes},
 		{name: BucketDeliveries, age: deliveriesAge, batches: true, expires: true},
 		{name: BucketSchedules, expires: true}, // what is left of deleted ones
+		{name: BucketWorkflows, expires: true}, // the same
+		{name: BucketDefinitions, expires: true},
 	}
 }
 
