@@ -34,7 +34,7 @@ const profileVariable = "PLUGFN_BENCH_PROFILES"
 // child is what a process of its own is to be. What clients cost does not count
 // there, and its memory is its own.
 type child struct {
-	Role       string // baseline, plugfn or bus
+	Role       string // baseline, plugfn, ceiling or bus
 	Dir        string
 	Durability bus.Durability
 	BusURL     string // "": a bus of its own in the same process
@@ -116,8 +116,11 @@ func (c child) profile() (stop func(), err error) {
 
 // handler takes deliveries at the path of GitHub's.
 func (c child) handler(ctx context.Context, on *bus.Bus) (http.Handler, error) {
-	if c.Role == "baseline" {
+	switch c.Role {
+	case "baseline":
 		return handMade(on.JetStream()), nil
+	case "ceiling":
+		return verifyOnly(), nil
 	}
 	spool, err := bus.OpenSpool(ctx, bus.SpoolConfig{Dir: c.Dir + "-spool"})
 	if err != nil {

@@ -96,9 +96,11 @@ func run(b *testing.B, service interface{ Run(context.Context) error }) {
 	})
 }
 
-// newClient is a client of 64 keep-alive connections, like a provider's.
+// newClient is a client that keeps its connections, like a provider's: as many as
+// the most clients there are, to each side.
 func newClient(b *testing.B) *http.Client {
-	t := &http.Transport{MaxIdleConns: 256, MaxIdleConnsPerHost: 256}
+	const most = 512
+	t := &http.Transport{MaxIdleConns: 3 * most, MaxIdleConnsPerHost: most}
 	b.Cleanup(t.CloseIdleConnections)
 	return &http.Client{Transport: t}
 }

@@ -7,12 +7,10 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/plugfn/plugfn/internal/bus"
 )
 
-func benchmarkClients(b *testing.B, mode bus.Durability, clients int) {
-	sides, s := startSides(b, mode), newSender(b)
+func benchmarkClients(b *testing.B, clients int, sides [2]*side) {
+	s := newSender(b)
 	var before, after [2]usage
 	for i, side := range sides {
 		spread(clients, 10*clients, func() { s.send(b, side.webhook()) }) // connections, pools
@@ -48,7 +46,7 @@ func reportCPU(b *testing.B, before, after [2]usage) {
 func BenchmarkWebhookToPubAck(b *testing.B) {
 	for _, mode := range modes() {
 		for _, clients := range []int{64, 512} {
-			b.Run(fmt.Sprintf("%s/%d clients", mode, clients), func(b *testing.B) { benchmarkClients(b, mode, clients) })
+			b.Run(fmt.Sprintf("%s/%d clients", mode, clients), func(b *testing.B) { benchmarkClients(b, clients, startSides(b, mode)) })
 		}
 	}
 }
