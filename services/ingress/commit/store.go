@@ -30,6 +30,14 @@ const (
 	maxBatch   = 512 // a server takes 1,000
 	batchBytes = 8 << 20
 
+	// gathered is up to how many messages are worth a pause after a batch: a
+	// batch costs the same whether it has twelve messages or this many, and a
+	// larger one costs by the message.
+	gathered = 64
+	// pauseShare is the longest pause, as a share of what the batch before took.
+	pauseShare = 2
+	maxPause   = 20 * time.Millisecond
+
 	// batchTimeout bounds a batch whose messages may wait for ever.
 	batchTimeout = 10 * time.Second
 )
@@ -41,8 +49,10 @@ type Store struct {
 
 	mu      sync.Mutex
 	waiting []*entry
-	singles int  // under way
-	batched bool // a batch is under way
+	singles int         // under way
+	batched bool        // a batch is under way, or the pause after it
+	wanted  int         // this many end the pause
+	pause   *time.Timer // nil: there is none
 
 	flights sync.WaitGroup
 }
@@ -86,11 +96,11 @@ func (s *Store) Publish(ctx context.Context, msg *nats.Msg) (Ack, error) {
 	if !s.batched && s.singles < maxSingles && len(s.waiting) == 0 {
 		s.singles++
 		s.mu.Unlock()
-		defer s.landed(false)
+		defer s.landed()
 		return s.single(ctx, msg)
 	}
 	e := &entry{ctx: ctx, msg: msg, done: make(chan outcome, 1)}
-	s.waiting = append(s.waiting, e)
+	s.enqueue(e)
 	s.mu.Unlock()
 	select {
 	case o := <-e.done:
@@ -98,6 +108,14 @@ func (s *Store) Publish(ctx context.Context, msg *nats.Msg) (Ack, error) {
 	case <-ctx.Done():
 		s.leave(e)
 		return Ack{}, fmt.Errorf("waiting to be stored: %w", ctx.Err())
+	}
+}
+
+// enqueue has e wait for its turn.
+func (s *Store) enqueue(e *entry) {
+	s.waiting = append(s.waiting, e)
+	if s.pause != nil && len(s.waiting) >= s.wanted {
+		s.resume()
 	}
 }
 
@@ -117,24 +135,58 @@ func (s *Store) leave(e *entry) {
 	}
 }
 
-// landed says that something is not under way any more, and sends off what may
-// go now.
-func (s *Store) landed(batch bool) {
+// landed says that a message is not under way any more, and sends off what may go
+// now.
+func (s *Store) landed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if batch {
+	s.singles--
+	s.next()
+}
+
+// batchLanded says that a batch of n messages is not under way any more. If it was
+// small and those that it answered may be back at once, they get the time to
+// share the next one with those that wait.
+func (s *Store) batchLanded(n int, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = n + len(s.waiting)
+	if len(s.waiting) == 0 || s.wanted > gathered {
 		s.batched = false
-	} else {
-		s.singles--
+		s.next()
+		return
 	}
+	s.flights.Add(1)
+	s.pause = time.AfterFunc(min(took/pauseShare, maxPause), func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.resume()
+	})
+}
+
+// resume ends the pause, if there is one. (A timer that was stopped too late ends
+// the next one early, which does no harm.)
+func (s *Store) resume() {
+	if s.pause == nil {
+		return
+	}
+	s.pause.Stop()
+	s.pause, s.batched = nil, false
+	s.next()
+	s.flights.Done()
+}
+
+// next sends off what may go now.
+func (s *Store) next() {
 	switch {
 	case s.batched:
 	case len(s.waiting) >= batchFrom:
 		s.batched = true
 		taken := s.take()
 		s.flights.Go(func() {
-			defer s.landed(true)
+			began := time.Now()
 			s.batch(taken)
+			s.batchLanded(len(taken), time.Since(began))
 		})
 	default:
 		for len(s.waiting) > 0 && s.singles < maxSingles {
@@ -142,7 +194,7 @@ func (s *Store) landed(batch bool) {
 			s.waiting = s.waiting[1:]
 			s.singles++
 			s.flights.Go(func() {
-				defer s.landed(false)
+				defer s.landed()
 				e.settle(s.single(e.ctx, e.msg))
 			})
 		}
