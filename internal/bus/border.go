@@ -45,6 +45,7 @@ func crossings(scope, name, inbox string) []crossing {
 		{asks, events.PrefixService + "executor.cancel." + scope},
 		{asks, subjectSchedules + scope},
 		{asks, subjectWorkflows + scope},
+		{asks, subjectRuns + scope},
 		{hears, events.PrefixEvent + scope},
 		{hears, events.PrefixConnection + scope},
 		{hears, events.PrefixResult + scope},

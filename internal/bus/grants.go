@@ -93,6 +93,13 @@ func (g *grants) find(stream, subjects string) {
 	g.publish(api + "DIRECT.GET." + stream + "." + subjects)
 }
 
+// ask lets the role get single messages of a stream from its leader, who has what
+// was acknowledged.
+func (g *grants) ask(stream string) {
+	g.need(stream)
+	g.publish(api + "STREAM.MSG.GET." + stream)
+}
+
 // get lets the role read the values of a bucket, one by one.
 func (g *grants) get(bucket string) { g.find(bucketPrefix+bucket, "$KV."+bucket+".>") }
 

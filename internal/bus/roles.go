@@ -62,6 +62,7 @@ const (
 	microEndpoints = "plugfn-auth-endpoints"
 	microScheduler = "plugfn-scheduler"
 	microWorkflows = "plugfn-scheduler-workflows"
+	microRuns      = "plugfn-scheduler-runs"
 )
 
 const (
@@ -86,6 +87,9 @@ const (
 	subjectSchedules = events.PrefixService + "scheduler.schedules."
 	// subjectWorkflows is the same for workflows, with their names as ids.
 	subjectWorkflows = events.PrefixService + "scheduler.workflows."
+	// subjectRuns is where runs of workflows are started and looked at; it goes on
+	// likewise.
+	subjectRuns = events.PrefixService + "scheduler.runs."
 )
 
 // grants is the one table of who does what on the bus. A service that starts to
@@ -187,6 +191,21 @@ func (r Role) grants() *grants {
 		}
 		g.watch(BucketWorkflows)
 		g.serve(microWorkflows, subjectWorkflows+">")
+		for _, bucket := range []string{BucketRuns, BucketWaits, BucketTurns} {
+			g.put(bucket)
+			g.ask(bucketPrefix + bucket)
+		}
+		g.watch(BucketRuns) // to list them
+		g.watch(BucketWaits)
+		g.get(BucketWaits)
+		g.consume(events.StreamRuns, "runs", events.PrefixRun+"*.*.signal")
+		g.consume(events.StreamResults, "runs-results", events.PrefixResult+"*.*.*.*")
+		g.consume(events.StreamEvents, "runs-events", events.PrefixEvent+">")
+		g.ask(events.StreamEvents) // what came before a wait
+		g.store(events.StreamPayloads, events.PrefixPayload+">")
+		g.follow(events.StreamRuns, events.PrefixRun+">") // the history of one
+		g.subscribe(events.PrefixRun + "*.*.*.*")         // when a run ends that somebody waits for
+		g.serve(microRuns, subjectRuns+">")
 		g.publish(serverReplies + ".>") // answers to applications
 	default:
 		g.administer()
@@ -205,7 +224,7 @@ func (g *grants) administer() {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")
 	}
-	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve, subjectSchedules+">", subjectWorkflows+">")
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve, subjectSchedules+">", subjectWorkflows+">", subjectRuns+">")
 	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
 	for _, d := range declarations() {
 		g.need(d.stream())

@@ -51,6 +51,14 @@ const (
 	BucketWorkflows = "PLUGFN_WORKFLOWS"
 	// BucketDefinitions keeps the text of each version of a workflow.
 	BucketDefinitions = "PLUGFN_DEFINITIONS"
+	// BucketRuns keeps the runs of workflows, and how far each has come. Those that
+	// have ended say how long they are kept.
+	BucketRuns = "PLUGFN_RUNS"
+	// BucketWaits lists the events that runs wait for.
+	BucketWaits = "PLUGFN_WAITS"
+	// BucketTurns keeps whose turn it is where few runs of a workflow may be under
+	// way at once.
+	BucketTurns = "PLUGFN_TURNS"
 )
 
 // DedupeWindow is how long a stream remembers message ids. It costs some 150
@@ -125,6 +133,9 @@ func declarations() []declaration {
 		{name: BucketSchedules, expires: true}, // what is left of deleted ones
 		{name: BucketWorkflows, expires: true}, // the same
 		{name: BucketDefinitions, expires: true},
+		{name: BucketRuns, expires: true},
+		{name: BucketWaits, expires: true},
+		{name: BucketTurns, expires: true},
 	}
 }
 
