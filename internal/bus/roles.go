@@ -202,9 +202,9 @@ func (r Role) grants() *grants {
 		g.consume(events.StreamResults, "runs-results", events.PrefixResult+"*.*.*.*")
 		g.consume(events.StreamEvents, "runs-events", events.PrefixEvent+">")
 		g.ask(events.StreamEvents) // what came before a wait
+		g.ask(events.StreamRuns)   // the history of one
 		g.store(events.StreamPayloads, events.PrefixPayload+">")
-		g.follow(events.StreamRuns, events.PrefixRun+">") // the history of one
-		g.subscribe(events.PrefixRun + "*.*.*.*")         // when a run ends that somebody waits for
+		g.subscribe(events.PrefixRun + "*.*.*.*") // when a run ends that somebody waits for
 		g.serve(microRuns, subjectRuns+">")
 		g.publish(serverReplies + ".>") // answers to applications
 	default:

@@ -69,3 +69,53 @@ func (s *Service) find(ctx context.Context, user, run string) (*record, error) {
 }
 
 var errNotFailed = errors.New("only a run that has failed can be retried")
+
+// cancel ends a run. One that has ended stays as it is.
+func (s *Service) cancel(ctx context.Context, user, run, reason string) (*record, error) {
+	r, err := s.find(ctx, user, run)
+	if err != nil || r.State.Status.Ended() {
+		return r, err
+	}
+	return s.tell(ctx, r, machine.Signal{Kind: machine.Cancel, Reason: reason})
+}
+
+// retry goes on with a run from the step that failed.
+func (s *Service) retry(ctx context.Context, user, run string) (*record, error) {
+	r, err := s.find(ctx, user, run)
+	if err != nil {
+		return nil, err
+	}
+	if r.State.Status != machine.Failed {
+		return nil, errNotFailed
+	}
+	return s.tell(ctx, r, machine.Signal{Kind: machine.Retry, Try: r.State.Try + 1})
+}
+
+// replay starts a run with what another one began with, of the workflow as it is
+// today.
+func (s *Service) replay(ctx context.Context, user, run, key string) (*record, error) {
+	old, err := s.find(ctx, user, run)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.startable(ctx, old.State.User, old.State.Workflow)
+	if err != nil {
+		return nil, err
+	}
+	event, err := s.json(ctx, old, old.State.Event)
+	if err != nil {
+		return nil, err
+	}
+	input, err := s.json(ctx, old, old.State.Input)
+	if err != nil {
+		return nil, err
+	}
+	cause := Cause{Kind: ByReplay, ID: run, Source: key}
+	m := &signalMessage{User: old.State.User, Workflow: w.Name, Run: newID(w.Name), Start: &start{
+		Cause: cause, Event: event, Input: input, Place: uint64(s.Now().UnixNano()),
+	}}
+	if key != "" {
+		m.Run = derivedID(m.User, w.Name, cause)
+	}
+	return s.startNow(ctx, w, m)
+}

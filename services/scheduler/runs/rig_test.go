@@ -136,7 +136,7 @@ func newRig(t testing.TB, edits ...func(*bus.Config)) *rig {
 func (r *rig) service(edits ...func(*Config)) *Service {
 	r.t.Helper()
 	cfg := Config{
-		Conn: r.bus.Conn(), JetStream: r.bus.JetStream(), Parking: r.bus, Definitions: r.shelf, Log: zerolog.Nop(),
+		Conn: r.bus.Conn(), JetStream: r.bus.JetStream(), Parking: r.bus, Definitions: r.shelf, Log: zerolog.New(zerolog.NewTestWriter(r.t)),
 		APIKey: providers.NewSecret([]byte("key")), AckWait: time.Second, DrainTimeout: time.Second,
 	}
 	for _, edit := range edits {

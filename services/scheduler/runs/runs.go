@@ -121,7 +121,7 @@ func (s *Service) worker(name, topic, stream string, handle message.NoPublishHan
 		return nil, err
 	}
 	return &bus.Worker{
-		Name: name, Topic: topic, Subscriber: subscriber, Handle: handle, CloseTimeout: s.DrainTimeout + 5*time.Second,
+		Topic: topic, Subscriber: subscriber, Handle: handle, CloseTimeout: s.DrainTimeout + 5*time.Second, Log: s.Log,
 	}, nil
 }
 
@@ -134,7 +134,7 @@ func (s *Service) Run(ctx context.Context) error {
 	faults := make(chan error, len(s.workers)+1)
 	follow, unfollow := context.WithCancel(context.WithoutCancel(ctx)) // longer than the workers
 	var helping sync.WaitGroup
-	helping.Go(func() { s.waits.run(follow) })
+	helping.Go(func() { _ = s.waits.Run(follow) })
 	helping.Go(func() { s.release(follow) })
 	for _, w := range s.workers {
 		all.Go(func() {
