@@ -60,6 +60,8 @@ func checkUser(t *testing.T, b *bus.Bus, url string, c bus.Credential) {
 		"plugfn.svc.scheduler.schedules.u1.list":  true,
 		"plugfn.svc.scheduler.schedules.u1.get.s": true,
 		"plugfn.svc.scheduler.schedules.u2.list":  false,
+		"plugfn.svc.scheduler.runs.u1.list":       true,
+		"plugfn.svc.scheduler.runs.u2.list":       false,
 		"plugfn.svc.scheduler.wake.u1.s":          false,
 
 		"$KV.PLUGFN_CONNECTIONS.u1.p.c": false,

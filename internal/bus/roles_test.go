@@ -117,7 +117,11 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.event.u1.schedule.e":            {admin, ingress, scheduler},
 		"plugfn.later.schedule.u1.a":            {admin, scheduler},
 		"$KV.PLUGFN_SCHEDULES.u1.s":             {admin, scheduler},
+		"plugfn.svc.scheduler.runs.u.list":      {admin},
 		"$KV.PLUGFN_WORKFLOWS.u1.w":             {admin, scheduler},
+		"$KV.PLUGFN_RUNS.u1.w.r":                {admin, scheduler},
+		"$KV.PLUGFN_WAITS.u1.w.r.s":             {admin, scheduler},
+		"$KV.PLUGFN_TURNS.u1.w.k":               {admin, scheduler},
 		"$KV.PLUGFN_DEFINITIONS.u1.w.d":         {admin, scheduler},
 
 		"plugfn.later.connection.u1.a": {admin, auth, scheduler},
@@ -150,6 +154,10 @@ func mayBePublished() map[string][]bus.Role {
 		"$JS.API.DIRECT.GET.KV_PLUGFN_HEALING.$KV.PLUGFN_HEALING.github.c":         {admin, scheduler},
 		"$JS.API.CONSUMER.MSG.NEXT.PLUGFN_RUNS.healer":                             {admin, scheduler},
 		"$JS.API.STREAM.MSG.GET.KV_PLUGFN_CONNECTIONS":                             {admin},
+		"$JS.API.STREAM.MSG.GET.KV_PLUGFN_RUNS":                                    {admin, scheduler},
+		"$JS.API.STREAM.MSG.GET.PLUGFN_EVENTS":                                     {admin, scheduler},
+		"$JS.API.STREAM.MSG.GET.PLUGFN_ACTIONS":                                    {admin},
+		"$JS.API.STREAM.MSG.GET.PLUGFN_RESULTS":                                    {admin},
 		"$JS.API.CONSUMER.CREATE.KV_PLUGFN_CONNECTIONS.x.$KV.PLUGFN_CONNECTIONS.>": {admin, ingress, auth, scheduler},
 		"$JS.API.CONSUMER.CREATE.KV_PLUGFN_KEYS.x.$KV.PLUGFN_KEYS.>":               {admin, auth},
 		"$JS.API.CONSUMER.CREATE.KV_PLUGFN_CONNECTIONS":                            {admin},
@@ -175,7 +183,7 @@ func mayBePublished() map[string][]bus.Role {
 // ofAdmins is what only the admin may do, and what this test does not.
 func ofAdmins() []string {
 	var all []string
-	for _, call := range []string{"CREATE", "UPDATE", "DELETE", "PURGE", "RESTORE", "SNAPSHOT", "MSG.DELETE", "MSG.GET"} {
+	for _, call := range []string{"CREATE", "UPDATE", "DELETE", "PURGE", "RESTORE", "SNAPSHOT", "MSG.DELETE"} {
 		for _, stream := range []string{events.StreamActions, events.StreamEvents, events.StreamResults, "KV_" + events.BucketConnections, "MINE"} {
 			all = append(all, "$JS.API.STREAM."+call+"."+stream)
 		}
@@ -215,6 +223,7 @@ func mayBeHeard() map[string][]bus.Role {
 		"plugfn.svc.auth.endpoints.seen": {auth},
 
 		"plugfn.svc.scheduler.schedules.>": {scheduler},
+		"plugfn.svc.scheduler.runs.>":      {scheduler},
 
 		"$SRV.PING":           {admin, ingress, executor, auth, scheduler},
 		"_INBOX.>":            {admin},
