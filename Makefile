@@ -1,11 +1,15 @@
 GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REVISION  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+CREATED   ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || echo 1970-01-01T00:00:00Z)
+PLATFORMS ?= linux/$(shell $(GO) env GOARCH)
+STATIC     = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
 TESTFLAGS ?=
 BENCHTIME ?= 3s
 LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo build test test-integration lint fmt bench clean
+.PHONY: help dev demo build image test test-integration lint fmt bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,12 +20,20 @@ dev: build ## build and run everything on this machine; ARGS="..." is passed on
 demo: ## see it work: a small program against a real PlugFn
 	$(GO) run ./examples/demo
 
-build: ## build bin/plugfn
-	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/plugfn ./cmd/plugfn
+build: ## build bin/plugfn, which needs no library
+	$(STATIC) -o bin/plugfn ./cmd/plugfn
+
+image: ## build dist/plugfn-image.tar (OCI) and its SBOMs without a container engine, and inspect it; PLATFORMS="linux/amd64 linux/arm64"
+	mkdir -p dist
+	for p in $(PLATFORMS); do GOOS=$${p%/*} GOARCH=$${p#*/} $(STATIC) -o "dist/$$p/plugfn" ./cmd/plugfn || exit 1; done
+	cd deploy && $(GO) run ./image build -out ../dist/plugfn-image.tar -sbom ../dist -version "$(VERSION)" -revision "$(REVISION)" -created "$(CREATED)" \
+		$(foreach p,$(PLATFORMS),../dist/$(p)/plugfn)
+	cd deploy && $(GO) run ./image inspect $(if $(filter 0,$(shell id -u)),-run) ../dist/plugfn-image.tar
 
 test: ## run the tests; TESTFLAGS="-race" is passed on
 	$(GO) test $(TESTFLAGS) ./...
 	cd kms/vault && $(GO) test $(TESTFLAGS) ./...
+	cd deploy && $(GO) test ./image
 
 # The tests behind the tag integration, and the packages that hold them.
 tagged     = $(shell grep -rl --include='*_test.go' '^//go:build integration' . | sort)
@@ -34,6 +46,7 @@ lint: ## check format, vet, lint and the import rule (the first run compiles the
 	$(LINT) fmt --diff
 	$(GO) vet -tags integration ./...
 	cd kms/vault && $(GO) vet ./...
+	cd deploy && $(GO) vet ./...
 	$(LINT) run
 	$(GO) test -run Architecture .
 

@@ -15,12 +15,15 @@ const readyTimeout = 2 * time.Second
 
 // health answers whether the process lives and whether it can work.
 //
-//	GET /livez    200 as long as the process answers; asks nobody
-//	GET /readyz   200, or 503 while something is missing or the process stops;
-//	              ?verbose lists the checks, and what else is worth knowing
+//	GET /livez      200 as long as the process answers; asks nobody
+//	GET /readyz     200, or 503 while something is missing or the process stops;
+//	                ?verbose lists the checks, and what else is worth knowing
+//	GET /startupz   503 until the process was ready for the first time, then 200
+//	                for ever: what is missing later is no reason to start again
 type health struct {
 	checks   []check
 	notes    []note
+	started  atomic.Bool
 	draining atomic.Bool
 }
 
@@ -39,6 +42,13 @@ type note struct {
 func (h *health) mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", h.serve)
+	mux.HandleFunc("GET /startupz", func(w http.ResponseWriter, r *http.Request) {
+		if h.started.Load() {
+			answer(w, http.StatusOK, "ok\n")
+			return
+		}
+		h.serve(w, r)
+	})
 }
 
 func (h *health) serve(w http.ResponseWriter, r *http.Request) {
@@ -74,6 +84,9 @@ func (h *health) look(ctx context.Context) (lines []string, err error) {
 			problems = append(problems, fmt.Errorf("%s: %w", c.name, err))
 		}
 		lines = append(lines, line)
+	}
+	if len(problems) == 0 {
+		h.started.Store(true)
 	}
 	return lines, errors.Join(problems...)
 }

@@ -140,6 +140,30 @@ func TestReadyz(t *testing.T) {
 	}
 }
 
+// TestStartupz is off until the process was ready once, whatever comes later.
+func TestStartupz(t *testing.T) {
+	trouble := errors.New("away")
+	h := newHealth(check{"bus", func(context.Context) error { return trouble }})
+	mux := http.NewServeMux()
+	h.mount(mux)
+	get := func(path string) int {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code
+	}
+	if got := get("/startupz"); got != 503 {
+		t.Errorf("before it was ready: %d", got)
+	}
+	trouble = nil
+	if got := get("/startupz"); got != 200 {
+		t.Errorf("ready: %d", got)
+	}
+	trouble = errors.New("away again")
+	if got := get("/startupz"); got != 200 || get("/readyz") != 503 {
+		t.Errorf("not ready any more: %d", got)
+	}
+}
+
 func TestListenNamesTheFix(t *testing.T) {
 	l, err := listen(t.Context(), "127.0.0.1:0")
 	if err != nil {

@@ -81,7 +81,7 @@ func (v Variable) flagCell() string {
 // String tells the commands that run PlugFn from those that use it.
 func (s Scope) String() string {
 	switch {
-	case s == Server:
+	case s&^Health == Server:
 		return "server"
 	case s&Server == 0:
 		return "client"

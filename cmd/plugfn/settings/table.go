@@ -19,8 +19,9 @@ const (
 	API                      // those of them that need the API key
 	Bus                      // those that use its bus
 	Packs                    // those that read provider packs
+	Health                   // healthcheck
 
-	everybody = Server | HTTP | API | Bus | Packs
+	everybody = Server | HTTP | API | Bus | Packs | Health
 )
 
 // Variable is one row of the table: one thing that can be set.
@@ -59,7 +60,7 @@ func Table() []Variable {
 			Help: "directory of the embedded bus and of generated keys", set: text(func(s *Settings) *string { return &s.DataDir }),
 		},
 		{
-			Name: "PLUGFN_HTTP_ADDR", Key: "http.addr", Flag: "http-addr", Default: "127.0.0.1:8484", Scope: Server,
+			Name: "PLUGFN_HTTP_ADDR", Key: "http.addr", Flag: "http-addr", Default: "127.0.0.1:8484", Scope: Server | Health,
 			Help: "where HTTP listens", set: address(func(s *Settings) *string { return &s.HTTPAddr }, ""),
 		},
 		{
