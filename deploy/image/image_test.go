@@ -120,7 +120,9 @@ func TestInspectFindsWhatIsWrong(t *testing.T) {
 		{"no SBOM", func(f map[string]file) { f[sbomPath] = file{content: []byte("{}")} }, "does not list"},
 		{"store of root", func(f map[string]file) { f[storePath] = file{mode: 0o700} }, "must belong to 65532"},
 		{"other machine", func(f map[string]file) { f[programPath] = file{mode: 0o755, content: other} }, "the image for"},
-		{"no program", func(f map[string]file) { f[programPath] = file{mode: 0o755, content: []byte("#!/bin/sh\nexec something\n")} }, "bad magic"},
+		{"no program", func(f map[string]file) {
+			f[programPath] = file{mode: 0o755, content: []byte("#!/bin/sh\nexec something\n")}
+		}, "bad magic"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			files := map[string]file{}
