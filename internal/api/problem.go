@@ -36,6 +36,8 @@ type Problem struct {
 type Fault struct {
 	Location string `json:"location,omitempty" doc:"Where, such as body.token or query.limit."`
 	Message  string `json:"message" doc:"What."`
+	Line     int    `json:"line,omitempty" doc:"Of a text that was sent, from 1."`
+	Column   int    `json:"column,omitempty" doc:"The same, in characters, from 1."`
 }
 
 // Error returns the detail.
@@ -86,7 +88,7 @@ func asProblem(_ huma.Context, _ string, body any) (any, error) {
 	case http.StatusRequestTimeout:
 		return New(model.Status, events.CodeInvalidParams, "the body took too long to arrive"), nil
 	case http.StatusRequestEntityTooLarge:
-		return New(model.Status, events.CodeInvalidParams, "the body is longer than 64 KiB"), nil
+		return New(model.Status, events.CodeInvalidParams, "the body is longer than this operation takes: 64 KiB where it does not say otherwise"), nil
 	case http.StatusUnsupportedMediaType:
 		return New(model.Status, events.CodeInvalidParams, "the body must be JSON: Content-Type: application/json"), nil
 	case http.StatusUnprocessableEntity:

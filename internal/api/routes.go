@@ -15,7 +15,8 @@ import (
 const PathOpenAPI = "/v1/openapi.json"
 
 const (
-	// MaxBody is how many bytes the body of a request may have.
+	// MaxBody is how many bytes the body of a request may have, where the operation
+	// does not say otherwise.
 	MaxBody = 64 << 10
 
 	bodyTimeout = 10 * time.Second
@@ -51,7 +52,9 @@ func config() huma.Config {
 // Register adds an operation that fails with problems, and only with these.
 func Register[I, O any](api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	schemas := api.OpenAPI().Components.Schemas
-	op.MaxBodyBytes = MaxBody + 1 // huma refuses what reaches the limit
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = MaxBody + 1 // huma refuses what reaches the limit
+	}
 	op.BodyReadTimeout = bodyTimeout
 	op.Responses = map[string]*huma.Response{"default": {
 		Description: "Error",

@@ -11,6 +11,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// askPatience is how long the server may take to say how far a bucket is.
+const askPatience = 5 * time.Second
+
 // Mirror lets a process keep in memory what a bucket holds, and wait until what
 // others have stored is there.
 type Mirror struct {
@@ -20,17 +23,28 @@ type Mirror struct {
 	log    zerolog.Logger
 	known  map[string]bool // the keys that see was told of
 
+	asking chan struct{} // holds one while somebody asks for the last revision
+
 	mu      sync.Mutex
+	next    *asked // who comes now shares it; nil: nobody waits to ask
 	whole   bool   // all that there was when the watch began was seen
 	seen    uint64 // revision up to which all was seen
 	waiting map[chan struct{}]uint64
+}
+
+// asked is one question for the last revision, for all who came before it was
+// asked.
+type asked struct {
+	answered chan struct{} // closed when last and err are there
+	last     uint64
+	err      error
 }
 
 // NewMirror returns a Mirror that does nothing until Run. see is told of every
 // record and of every change to one, in order for each key and by one goroutine;
 // value is nil where the record is gone.
 func NewMirror(js jetstream.JetStream, bucket string, see func(key string, value []byte), log zerolog.Logger) *Mirror {
-	return &Mirror{js: js, bucket: bucket, see: see, log: log, known: map[string]bool{}, waiting: map[chan struct{}]uint64{}}
+	return &Mirror{js: js, bucket: bucket, see: see, log: log, known: map[string]bool{}, asking: make(chan struct{}, 1), waiting: map[chan struct{}]uint64{}}
 }
 
 // Run follows the bucket until ctx ends; where that breaks off it begins again.
@@ -52,13 +66,13 @@ func (m *Mirror) Run(ctx context.Context) error {
 }
 
 // CaughtUp waits until everything that was stored in the bucket before the call
-// was seen.
+// was seen. Many may call it at once: they share what they ask of the server.
 func (m *Mirror) CaughtUp(ctx context.Context) error {
-	last, err := m.last(ctx)
+	now, err := m.ask(ctx)
 	if err != nil {
 		return err
 	}
-	arrived := m.await(last)
+	arrived := m.await(now)
 	if arrived == nil {
 		return nil
 	}
@@ -70,6 +84,34 @@ func (m *Mirror) CaughtUp(ctx context.Context) error {
 		defer m.mu.Unlock()
 		delete(m.waiting, arrived)
 		return fmt.Errorf("waiting for bucket %s: %w", m.bucket, ctx.Err())
+	}
+}
+
+// ask is the last revision at a time after the call.
+func (m *Mirror) ask(ctx context.Context) (uint64, error) {
+	m.mu.Lock()
+	a, first := m.next, m.next == nil
+	if first {
+		a = &asked{answered: make(chan struct{})}
+		m.next = a
+	}
+	m.mu.Unlock()
+	if first {
+		m.asking <- struct{}{}
+		m.mu.Lock()
+		m.next = nil // who comes from here on may be later than the answer
+		m.mu.Unlock()
+		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), askPatience) // for others, too
+		a.last, a.err = m.last(asking)
+		cancel()
+		<-m.asking
+		close(a.answered)
+	}
+	select {
+	case <-a.answered:
+		return a.last, a.err
+	case <-ctx.Done():
+		return 0, fmt.Errorf("looking at bucket %s: %w", m.bucket, ctx.Err())
 	}
 }
 

@@ -142,3 +142,24 @@ func TestMirrorWaitsOnlyAsLongAsItMay(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestMirrorIsAskedByMany(t *testing.T) {
+	m, held, kv := newMirror(t)
+	running(t, m)
+	var all sync.WaitGroup
+	for n := range 50 {
+		all.Go(func() {
+			key := fmt.Sprintf("a.%d", n)
+			if _, err := kv.PutString(t.Context(), key, "x"); err != nil {
+				t.Error(err)
+			}
+			if err := m.CaughtUp(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if held.now()[key] == "" {
+				t.Errorf("%s was stored before the call", key)
+			}
+		})
+	}
+	all.Wait()
+}

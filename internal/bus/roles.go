@@ -206,7 +206,8 @@ func (r Role) grants() *grants {
 		g.store(events.StreamPayloads, events.PrefixPayload+">")
 		g.subscribe(events.PrefixRun + "*.*.*.*") // when a run ends that somebody waits for
 		g.serve(microRuns, subjectRuns+">")
-		g.publish(serverReplies + ".>") // answers to applications
+		g.follow(events.StreamRuns, events.PrefixRun+">") // to count them
+		g.publish(serverReplies + ".>")                   // answers to applications
 	default:
 		g.administer()
 	}

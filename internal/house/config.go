@@ -50,6 +50,7 @@ type Config struct {
 	DrainTimeout        time.Duration
 	HealEvery           time.Duration // 0: never
 	SchedulesPerUser    int
+	WorkflowsPerUser    int
 }
 
 // NoHTTP as the address has nothing listen.

@@ -25,6 +25,7 @@ import (
 	"github.com/plugfn/plugfn/services/scheduler"
 	"github.com/plugfn/plugfn/services/scheduler/heal"
 	"github.com/plugfn/plugfn/services/scheduler/schedules"
+	"github.com/plugfn/plugfn/services/scheduler/workflows"
 )
 
 // The services by the names that `plugfn serve` takes, which are those of their
@@ -192,25 +193,35 @@ func (p *Process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error
 	if err != nil {
 		return nil, err
 	}
+	defined, err := workflows.New(workflows.Config{
+		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, APIKey: key, Log: log, MaxPerUser: p.cfg.WorkflowsPerUser,
+	})
+	if err != nil {
+		return nil, err
+	}
 	s, err := scheduler.New(scheduler.Config{
 		JetStream: b.JetStream(), Firings: b, Schedules: kept, Log: log, DrainTimeout: p.cfg.DrainTimeout,
 	})
-	return &scheduling{s, kept, healer}, err
+	return &scheduling{s, kept, defined, healer}, err
 }
 
 // scheduling is a scheduler with the jobs of its own.
 type scheduling struct {
 	*scheduler.Service
 	schedules *schedules.Service
+	workflows *workflows.Service
 	healer    *heal.Service
 }
 
-// Mount adds the HTTP routes of schedules.
-func (s *scheduling) Mount(mux *http.ServeMux) { s.schedules.Mount(mux) }
+// Mount adds the HTTP routes of schedules and workflows.
+func (s *scheduling) Mount(mux *http.ServeMux) {
+	s.schedules.Mount(mux)
+	s.workflows.Mount(mux)
+}
 
 // Run ends when one of them cannot go on, or ctx ends.
 func (s *scheduling) Run(ctx context.Context) error {
-	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.healer.Run)
+	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.workflows.Run, s.healer.Run)
 }
 
 func (p *Process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {

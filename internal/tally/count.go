@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -63,9 +64,6 @@ type Report struct {
 // maxGroups bounds what is counted apart; the rest is one group.
 const maxGroups = 10_000
 
-// readAhead is how many results are asked for at once.
-const readAhead = 2000
-
 // Count goes through all results that were stored since: some 20 µs of processor
 // time for each, the server's among it. It ends early with the error of ctx.
 func Count(ctx context.Context, js jetstream.JetStream, q Query) (*Report, error) {
@@ -78,39 +76,13 @@ func Count(ctx context.Context, js jetstream.JetStream, q Query) (*Report, error
 
 // scan calls each with the headers of the results that there are now.
 func scan(ctx context.Context, js jetstream.JetStream, q Query, each func(nats.Header)) error {
-	consumer, err := js.OrderedConsumer(ctx, events.StreamResults, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{events.PrefixResult + token(q.User) + "." + token(q.Provider) + ".*.*"},
-		HeadersOnly:    true, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &q.Since,
-	})
-	if err != nil {
-		return err
+	results := bus.History{
+		Stream: events.StreamResults, Subject: events.PrefixResult + token(q.User) + "." + token(q.Provider) + ".*.*", Since: q.Since, HeadersOnly: true,
 	}
-	if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
-		return nil
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
-	for {
-		msg, err := messages.Next()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return err
-		}
-		about, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
+	return results.Read(ctx, js, func(msg jetstream.Msg) bool {
 		each(msg.Headers())
-		if about.NumPending == 0 {
-			return nil
-		}
-	}
+		return true
+	})
 }
 
 // token is that of s, or any where there is none.

@@ -10,5 +10,5 @@
 // Nothing is written for it, and bodies are not read. Memory is bounded by the
 // number of groups, not by that of results.
 //
-// Allowed imports: pkg/events, the NATS libraries.
+// Allowed imports: internal/bus, pkg/events, the NATS libraries.
 package tally

@@ -49,6 +49,7 @@ type Settings struct {
 	DrainTimeout        time.Duration
 	HealEvery           time.Duration // 0: never
 	SchedulesPerUser    int
+	WorkflowsPerUser    int
 
 	layers *layers
 }

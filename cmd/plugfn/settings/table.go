@@ -172,6 +172,10 @@ func Table() []Variable {
 			Help: "schedules that one user may have, those that are done not counted", set: count(func(s *Settings) *int { return &s.SchedulesPerUser }),
 		},
 		{
+			Name: "PLUGFN_WORKFLOWS_PER_USER", Key: "workflows_per_user", Default: "200", Scope: Server,
+			Help: "workflows that one user may have", set: count(func(s *Settings) *int { return &s.WorkflowsPerUser }),
+		},
+		{
 			Name: "PLUGFN_HEAL_EVERY", Key: "heal_every", Default: "5m", Scope: Server,
 			Help: "how often failed deliveries are looked for, to ask the provider for them again, where its pack says how and a connection may; off: never",
 			set:  healEvery,

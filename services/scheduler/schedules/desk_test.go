@@ -9,9 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
-
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/bus/bustest"
 	"github.com/plugfn/plugfn/pkg/events"
@@ -172,19 +169,7 @@ func TestOverTheBus(t *testing.T) {
 	t.Cleanup(func() { bustest.Close(t, as) })
 	r := &rig{Service: newService(t, as, packs(t)), t: t, bus: as}
 	r.start(r.Service)
-	c, err := b.AddUser(t.Context(), "u1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pair, err := nkeys.FromSeed(c.Seed())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := nats.Connect(b.ClientURL(), nats.Nkey(c.Key, pair.Sign), nats.CustomInboxPrefix(c.InboxPrefix()), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
+	conn := bustest.Application(t, b, "u1")
 	ask := func(tail, body string) string {
 		t.Helper()
 		answer, err := conn.Request(subject+tail, []byte(body), 5*time.Second)

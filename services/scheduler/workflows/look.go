@@ -1,0 +1,71 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	retryLook  = 5 * time.Second // after one that failed
+	lookBudget = 2 * time.Minute
+)
+
+// Run follows the workflows, answers on the bus and looks after what is left of
+// changes that broke off, until ctx ends and what is in hand is done. It returns
+// an error only when it cannot go on.
+func (s *Service) Run(ctx context.Context) error {
+	open, err := s.serve()
+	if err != nil {
+		return fmt.Errorf("workflows: %w", err)
+	}
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx)) // as long as anybody is answered
+	var all sync.WaitGroup
+	all.Go(func() { _ = s.mirror.Run(following) }) // which goes on whatever happens
+	all.Go(func() { s.lookAgain(ctx) })
+	<-ctx.Done()
+	open.Close()
+	unfollow()
+	all.Wait()
+	return nil
+}
+
+func (s *Service) lookAgain(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		pause := s.LookEvery
+		if err := s.look(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn().Err(err).Msg("workflows not looked after: trying again")
+			pause = min(retryLook, pause)
+		}
+		timer.Reset(pause)
+	}
+}
+
+// look carries on with changes that broke off.
+func (s *Service) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookBudget)
+	defer cancel()
+	store, err := s.opened(ctx)
+	if err != nil {
+		return err
+	}
+	var left []*record
+	err = store.each(ctx, "", func(r *record) {
+		if r.Status == deleted && len(r.Versions) > 0 {
+			left = append(left, r)
+		}
+	})
+	for _, r := range left {
+		err = errors.Join(err, s.sweep(ctx, r))
+	}
+	return err
+}
