@@ -100,7 +100,7 @@ func run(b *testing.B, service interface{ Run(context.Context) error }) {
 // the most clients there are, to each side.
 func newClient(b *testing.B) *http.Client {
 	const most = 512
-	t := &http.Transport{MaxIdleConns: 3 * most, MaxIdleConnsPerHost: most}
+	t := &http.Transport{MaxIdleConns: 3 * most, MaxIdleConnsPerHost: most, ExpectContinueTimeout: 5 * time.Second}
 	b.Cleanup(t.CloseIdleConnections)
 	return &http.Client{Transport: t}
 }

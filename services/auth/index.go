@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,13 @@ type index struct {
 	byOwner  map[string][]string      // :: user's and provider's token → keys, ascending
 	byID     map[string][]string      // :: id's token → keys; one, unless somebody copied a record
 	waiting  map[string]chan struct{} // :: key → closed at its next change
+	groups   map[group]int            // how many entries are of each
+}
+
+// group is what entries are counted by.
+type group struct {
+	provider string
+	status   events.ConnectionStatus
 }
 
 // indexed is what is known of a record.
@@ -56,6 +64,7 @@ func newIndex(opens func(*record) bool, due func(*record) time.Time) *index {
 		byOwner: map[string][]string{},
 		byID:    map[string][]string{},
 		waiting: map[string]chan struct{}{},
+		groups:  map[group]int{},
 	}
 }
 
@@ -145,19 +154,34 @@ func (x *index) read(key string, revision uint64, value []byte, load int) *index
 
 func (x *index) add(e *indexed) {
 	x.entries[e.key] = e
+	x.groups[groupOf(e)]++
 	owner, id := splitKey(e.key)
 	x.byOwner[owner] = insert(x.byOwner[owner], e.key)
 	x.byID[id] = insert(x.byID[id], e.key)
 }
 
 func (x *index) remove(key string) {
-	if _, ok := x.entries[key]; !ok {
+	e, ok := x.entries[key]
+	if !ok {
 		return
+	}
+	g := groupOf(e)
+	if x.groups[g]--; x.groups[g] == 0 {
+		delete(x.groups, g)
 	}
 	delete(x.entries, key)
 	owner, id := splitKey(key)
 	drop(x.byOwner, owner, key)
 	drop(x.byID, id, key)
+}
+
+func groupOf(e *indexed) group { return group{namedBy(e.key).Provider, e.status} }
+
+// counted is how many connections there are of each group.
+func (x *index) counted() map[group]int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return maps.Clone(x.groups)
 }
 
 // forgetBefore drops what was deleted while nobody followed.

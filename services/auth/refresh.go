@@ -57,6 +57,7 @@ type refresher struct {
 	timing    timing
 	spill     *spill
 	breakers  breakers
+	meter     *meter
 	holder    string // of this process
 	claims    atomic.Uint64
 	unkept    atomic.Int64 // credentials that the bus does not take
@@ -101,7 +102,7 @@ type flight struct {
 
 func newRefresher(s *store, a authority, holder string, t timing, sp *spill) *refresher {
 	f := &refresher{
-		store: s, authority: a, timing: t, spill: sp, holder: holder,
+		store: s, authority: a, timing: t, spill: sp, holder: holder, meter: newMeter(s.providers),
 		flights: map[string]*flight{}, places: map[string]chan struct{}{}, crowd: map[string]int{},
 	}
 	f.waiting, f.stop = context.WithCancel(context.Background())
@@ -231,6 +232,7 @@ func (f *refresher) perform(c *claim) (kept, error) {
 		return c.kept, errStopping
 	}
 	m, err := f.ask(c)
+	f.meter.refreshed(c.Provider, err)
 	if f.dies(pointAnswered, c) {
 		return c.kept, errStopping
 	}

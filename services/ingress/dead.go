@@ -59,7 +59,7 @@ func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, ve
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
 	rt.log(s.Log.Warn()).Int("bytes", len(d.Body)).Msg("unreadable delivery kept as dead letter")
-	return answer{status: http.StatusOK, event: "unparsed", published: 1}
+	return answer{status: http.StatusOK, event: kindUnparsed, kind: kindUnparsed, published: 1}
 }
 
 func encodeDelivery(d *providers.Delivery) string {

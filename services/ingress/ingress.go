@@ -62,6 +62,7 @@ type Service struct {
 	decoy    providers.Secret       // of the endpoints that there are not
 	refused  zerolog.Logger         // sampled: whoever sends rubbish must not fill the log
 
+	meter    *meter
 	refusals refusals
 	rerouter *Rerouter
 }
@@ -105,6 +106,7 @@ func New(cfg Config) (*Service, error) {
 		rates:    newRates(cfg.Rate),
 		index:    newIndex(),
 		claims:   newClaims(),
+		meter:    newMeter(),
 		apps:     cfg.appSettings(),
 		decoy:    newDecoy(),
 		refused:  cfg.Log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),

@@ -34,6 +34,7 @@ type gate struct {
 	*testing.T
 	bus      *bus.Bus
 	registry *providers.Registry
+	service  *Service
 	url      string
 	log      *lockedBuffer
 	client   *http.Client
@@ -100,7 +101,7 @@ func (g *gate) packs() *providers.Registry {
 // before it waits for that it calls begun.
 func serveOn(t *testing.T, on *bus.Bus, service *Service, begun func(*gate)) *gate {
 	t.Helper()
-	g := &gate{T: t, bus: on, registry: service.Providers, client: &http.Client{Transport: &http.Transport{}}}
+	g := &gate{T: t, bus: on, registry: service.Providers, service: service, client: &http.Client{Transport: &http.Transport{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()

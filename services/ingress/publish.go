@@ -23,7 +23,7 @@ const appEndpoint = "_"
 // or once for nobody. A delivery without events is a ping.
 func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, found []providers.Normalized) answer {
 	if len(found) == 0 {
-		return answer{status: http.StatusOK, event: "ping"}
+		return answer{status: http.StatusOK, event: kindPing, kind: kindPing}
 	}
 	if rt.isApp && !s.index.loaded.Load() {
 		return s.keepUnaddressed(ctx, rt, d, verdict, found)

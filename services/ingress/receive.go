@@ -22,6 +22,7 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 	pack, ok := s.Providers.Pack(r.PathValue("provider"))
 	if !ok || pack.Webhooks == nil {
 		s.refusals.add(r, http.StatusNotFound, noSuchProvider, s.Now())
+		s.meter.refused(unnamed, http.StatusNotFound)
 		http.Error(w, "not found", http.StatusNotFound)
 		return
 	}
@@ -29,18 +30,21 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 	rt := s.routeOf(pack, token)
 	if !rt.pack.Webhooks.TakesMethod(r.Method) && !pack.Webhooks.TakesMethod(r.Method) {
 		s.refusals.add(r, http.StatusMethodNotAllowed, "method", s.Now())
+		s.meter.refused(pack.Name, http.StatusMethodNotAllowed)
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
 	a := s.take(w, r, rt, token, started)
+	took := s.Now().Sub(started)
+	s.meter.answered(pack.Name, &a, took)
 	if a.status >= 400 {
 		s.refusals.add(r, a.status, a.reason, started)
 		rt.log(s.refused.Warn()).Int("status", a.status).Str("reason", a.reason).
 			Int64("bytes", r.ContentLength).Msg("delivery refused")
 	} else {
 		rt.log(s.Log.Debug()).Str("delivery", a.delivery).Str("event", a.event).Int("events", a.published).
-			Dur("took", s.Now().Sub(started)).Msg("delivery stored")
+			Dur("took", took).Msg("delivery stored")
 	}
 	a.write(w)
 }
@@ -55,6 +59,7 @@ type answer struct {
 
 	reason          string // of a refusal; never told to the sender
 	delivery, event string
+	kind            string // what the delivery is, if it holds no events; "": it does
 	published       int
 }
 
@@ -74,7 +79,7 @@ func (s *Service) shake(ctx context.Context, rt *route, reply *providers.Handsha
 			return refuse(http.StatusServiceUnavailable, "not confirmed")
 		}
 	}
-	return answer{status: reply.Status, body: reply.Body, contentType: reply.ContentType, headers: reply.Headers, event: "handshake"}
+	return answer{status: reply.Status, body: reply.Body, contentType: reply.ContentType, headers: reply.Headers, event: kindHandshake, kind: kindHandshake}
 }
 
 func refuse(status int, reason string) answer { return answer{status: status, reason: reason} }

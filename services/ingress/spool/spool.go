@@ -88,6 +88,13 @@ func (s *Spool) Away() {
 	s.away = true
 }
 
+// Messages is how many messages are here.
+func (s *Spool) Messages() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
 // Keep returns once msg is on the disk. It is ErrFull when there is no room; any
 // other error says that msg may be here or not. It does not change msg.
 func (s *Spool) Keep(ctx context.Context, key string, msg *nats.Msg) error {
