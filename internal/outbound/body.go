@@ -3,6 +3,7 @@ package outbound
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -12,12 +13,13 @@ import (
 )
 
 // bound has the body of resp end at MaxBody and, where we asked for it,
-// decompresses it.
-func (t *transport) bound(resp *http.Response, compressed bool) {
+// decompresses it. done is called when nothing more is read of it.
+func (t *transport) bound(resp *http.Response, compressed bool, done context.CancelFunc) {
 	if resp.Body == nil || resp.Body == http.NoBody {
+		done()
 		return
 	}
-	b := &body{raw: resp.Body, left: t.maxBody, limit: t.maxBody}
+	b := &body{raw: resp.Body, left: t.maxBody, limit: t.maxBody, done: done}
 	if compressed && strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		b.packed = true
 		resp.Header.Del("Content-Encoding")
@@ -35,6 +37,7 @@ type body struct {
 	left   int64
 	limit  int64
 	err    error // that the body ended with
+	done   context.CancelFunc
 }
 
 // Read implements [io.Reader].
@@ -47,7 +50,9 @@ func (b *body) Read(p []byte) (int, error) {
 		err = events.Errorf(events.CodeProviderRejected, "the response is longer than %d bytes", b.limit)
 		n = max(0, n+int(b.left))
 	}
-	b.err = err
+	if b.err = err; err != nil {
+		b.done()
+	}
 	return n, err
 }
 
@@ -70,4 +75,7 @@ func (b *body) read(p []byte) (int, error) {
 }
 
 // Close implements [io.Closer].
-func (b *body) Close() error { return b.raw.Close() }
+func (b *body) Close() error {
+	defer b.done()
+	return b.raw.Close()
+}

@@ -25,14 +25,14 @@ type Config struct {
 	ConnsPerHost int           // at once, the idle ones counted; 0: 128
 	NoReuse      bool          // a connection serves one request
 	MaxBody      int64         // bytes of an answer, decompressed; 0: 128 MiB
-	Timeout      time.Duration // of a request with its answer, where its context has no nearer end; 0: 11 minutes
+	Timeout      time.Duration // of a request with its answer, where its context has no nearer end, and of each redirect that is followed; 0: 11 minutes
 	TLS          *tls.Config   // nil: the system's certificates
 }
 
 const (
 	dialTimeout    = 5 * time.Second
 	idleTimeout    = 60 * time.Second
-	idlePerHost    = 64
+	idle           = 1024 // connections to all hosts of a class
 	connsPerHost   = 128
 	maxHeader      = 64 << 10 // bytes of an answer's header
 	maxBody        = 128 << 20
@@ -52,17 +52,16 @@ func New(cfg Config) *http.Client {
 		origins: map[string]bool{},
 		any:     cfg.AnyAddress,
 		maxBody: cmp.Or(cfg.MaxBody, maxBody),
+		timeout: cmp.Or(cfg.Timeout, defaultTimeout),
 	}
 	for _, base := range cfg.Trusted {
 		if u, err := url.Parse(base); err == nil && u.Host != "" {
 			t.origins[originOf(u)] = true
 		}
 	}
-	return &http.Client{
-		Transport:     t,
-		CheckRedirect: t.checkRedirect,
-		Timeout:       cmp.Or(cfg.Timeout, defaultTimeout),
-	}
+	// No time-out of the client's own: for a transport that it does not know, it
+	// starts two goroutines for each request.
+	return &http.Client{Transport: t, CheckRedirect: t.checkRedirect}
 }
 
 func newTransport(cfg Config, control control) *http.Transport {
@@ -71,8 +70,8 @@ func newTransport(cfg Config, control control) *http.Transport {
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        cfg.TLS.Clone(),
 		TLSHandshakeTimeout:    dialTimeout,
-		MaxIdleConns:           16 * idlePerHost,
-		MaxIdleConnsPerHost:    idlePerHost,
+		MaxIdleConns:           idle,
+		MaxIdleConnsPerHost:    cmp.Or(cfg.ConnsPerHost, connsPerHost), // to close some after each burst is to open them again
 		MaxConnsPerHost:        cmp.Or(cfg.ConnsPerHost, connsPerHost),
 		IdleConnTimeout:        idleTimeout,
 		ExpectContinueTimeout:  time.Second,
@@ -87,9 +86,13 @@ func newTransport(cfg Config, control control) *http.Transport {
 
 // originOf is scheme, host and port of u, the port always written.
 func originOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[strings.ToLower(u.Scheme)]
+	scheme, port := strings.ToLower(u.Scheme), u.Port()
+	switch {
+	case port != "":
+	case scheme == "https":
+		port = "443"
+	case scheme == "http":
+		port = "80"
 	}
-	return strings.ToLower(u.Scheme) + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	return scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }

@@ -1,8 +1,11 @@
 package outbound
 
 import (
+	"context"
+	"maps"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // transport sends each request through the pool of its class.
@@ -11,6 +14,7 @@ type transport struct {
 	origins          map[string]bool // that are trusted
 	any              bool            // every origin is
 	maxBody          int64
+	timeout          time.Duration
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -25,18 +29,27 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		pool = t.guarded
 	}
-	asked := prepared(req)
-	resp, err := pool.RoundTrip(asked)
+	ctx, cancel := t.timed(req.Context())
+	resp, err := pool.RoundTrip(prepared(ctx, req))
 	if err != nil {
+		cancel()
 		return nil, explain(err, req.URL.Hostname())
 	}
 	resp.Request = req
-	t.bound(resp, req.Header.Get("Accept-Encoding") == "")
+	t.bound(resp, req.Header.Get("Accept-Encoding") == "", cancel)
 	return resp, nil
 }
 
+// timed is ctx with an end, which is that of the answer as well.
+func (t *transport) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= t.timeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, t.timeout)
+}
+
 func (t *transport) isTrusted(req *http.Request) bool {
-	return t.any || t.origins[originOf(req.URL)]
+	return t.any || len(t.origins) > 0 && t.origins[originOf(req.URL)]
 }
 
 // CloseIdleConnections is what [http.Client.CloseIdleConnections] calls.
@@ -49,19 +62,13 @@ func (t *transport) CloseIdleConnections() {
 // tell that it bears an idempotency key. It would repeat a write for that, in
 // the belief that every server honours the header. Header names are the same in
 // any case, but not to net/http.
-func prepared(req *http.Request) *http.Request {
+func prepared(ctx context.Context, req *http.Request) *http.Request {
 	compress := req.Header.Get("Accept-Encoding") == "" && req.Header.Get("Range") == "" && req.Method != http.MethodHead
-	keyed := req.Header["Idempotency-Key"] != nil || req.Header["X-Idempotency-Key"] != nil
-	if !compress && !keyed {
-		return req
-	}
-	asked := req.WithContext(req.Context()) // a shallow copy
-	asked.Header = req.Header.Clone()
-	if asked.Header == nil {
-		asked.Header = http.Header{}
-	}
+	asked := req.WithContext(ctx) // a shallow copy
+	asked.Header = make(http.Header, len(req.Header)+1)
+	maps.Copy(asked.Header, req.Header)
 	if compress {
-		asked.Header.Set("Accept-Encoding", "gzip")
+		asked.Header["Accept-Encoding"] = []string{"gzip"}
 	}
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
 		if values := asked.Header[name]; values != nil {
