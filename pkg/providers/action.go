@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/providers/nearest"
@@ -52,17 +51,8 @@ func (a *Action) AttemptTimeout() time.Duration {
 // *events.Error with code invalid_params that names up to five problems, each
 // with its JSON pointer and the rule. No value is quoted.
 func (a *Action) Validate(params json.RawMessage) error {
-	object, err := parseParams(params)
-	if err != nil {
-		return err
-	}
-	if problems := a.Params.problems(object); len(problems) > 0 {
-		return invalid(strings.Join(problems, "; "))
-	}
-	if problem := a.fileProblem(object); problem != "" {
-		return invalid(problem)
-	}
-	return nil
+	_, err := a.Ask(params)
+	return err
 }
 
 // parseParams reads parameters strictly; its errors are *events.Error.

@@ -138,7 +138,7 @@ func (a *Action) checkBody(path string, r report) {
 	if body == nil {
 		placed := a.Request.placed()
 		for _, name := range slices.Sorted(maps.Keys(a.Params.properties())) {
-			if !placed[name] {
+			if !slices.Contains(placed, name) {
 				r(path, "the parameter %s is sent nowhere: use it in path, query or headers, or add a body", name)
 			}
 		}

@@ -214,7 +214,7 @@ func (a *Action) checkFileParam(path string, body *Body, r report) {
 	case body.Encoding == EncodingRaw:
 		placed := a.Request.placed()
 		for _, name := range slices.Sorted(maps.Keys(a.Params.properties())) {
-			if name != body.File && !placed[name] && !slices.Contains(body.Omit, name) {
+			if name != body.File && !slices.Contains(placed, name) && !slices.Contains(body.Omit, name) {
 				r(path, "the parameter %s is sent nowhere: use it in path, query or headers", name)
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -79,22 +78,24 @@ const exampleKey = "00000000-0000-4000-8000-000000000000"
 // was received, see [http.Transport]. It looks for the canonical name only, so
 // the header has another spelling, which is the same one to every server.
 func (a *Action) NewWrite(ctx context.Context, base string, params json.RawMessage, cred Credential, key string) (*http.Request, error) {
+	object, err := parseParams(params)
+	if err != nil {
+		return nil, err
+	}
+	return a.newWrite(ctx, base, object, cred, key)
+}
+
+func (a *Action) newWrite(ctx context.Context, base string, object map[string]any, cred Credential, key string) (*http.Request, error) {
 	i := a.Idempotency
 	if i == nil {
-		return a.NewRequest(ctx, base, params, cred)
+		return a.newRequest(ctx, base, object, cred)
 	}
 	if i.Field != "" || i.Stamp != nil {
-		object, err := parseParams(params)
-		if err != nil {
-			return nil, err
-		}
 		if marked, fits := a.stamped(object, key); fits {
-			if params, err = encodeJSON(marked); err != nil {
-				return nil, errors.New("encoding the parameters")
-			}
+			object = marked
 		}
 	}
-	req, err := a.NewRequest(ctx, base, params, cred)
+	req, err := a.newRequest(ctx, base, object, cred)
 	if err == nil && i.Header != "" {
 		req.Header[strings.ToLower(i.Header)] = []string{key}
 	}
@@ -220,7 +221,7 @@ func (a *Action) checkInBody(path, pointer string, r report) []string {
 		r(path, "must be a JSON pointer such as /metadata")
 	case body == nil:
 		r(path, "needs request.body")
-	case slices.Contains(body.Omit, tokens[0]) || a.Request.placed()[tokens[0]]:
+	case slices.Contains(body.Omit, tokens[0]) || slices.Contains(a.Request.placed(), tokens[0]):
 		r(path, "%s is not sent in the body", clip(tokens[0], 60))
 	}
 	return tokens

@@ -3,12 +3,9 @@ package providers
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -106,97 +103,6 @@ func encodeJSON(v any) (json.RawMessage, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// parseJSON reads one JSON value from outside, more strictly than
-// encoding/json: what two readers could read differently is refused (repeated
-// keys, invalid UTF-8, text after the value), and so is what only costs time
-// (deep nesting, numbers of thousands of digits). Numbers stay json.Number.
-func parseJSON(data []byte) (any, error) {
-	if !utf8.Valid(data) {
-		return nil, errors.New("is not valid UTF-8")
-	}
-	p := jsonParser{dec: json.NewDecoder(bytes.NewReader(data))}
-	p.dec.UseNumber()
-	v, err := p.value(0)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := p.dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("has text after the JSON value")
-	}
-	return v, nil
-}
-
-type jsonParser struct {
-	dec    *json.Decoder
-	values int
-}
-
-func (p *jsonParser) value(depth int) (any, error) {
-	token, err := p.dec.Token()
-	if err != nil {
-		return nil, jsonSyntax(err)
-	}
-	if p.values++; p.values > maxValues {
-		return nil, fmt.Errorf("has more than %d values", maxValues)
-	}
-	switch t := token.(type) {
-	case json.Delim:
-		if depth >= maxDepth {
-			return nil, fmt.Errorf("is nested deeper than %d levels", maxDepth)
-		}
-		if t == '{' {
-			return p.object(depth + 1)
-		}
-		return p.list(depth + 1)
-	case json.Number:
-		return t, checkNumber(t)
-	default:
-		return t, nil
-	}
-}
-
-func (p *jsonParser) object(depth int) (any, error) {
-	object := map[string]any{}
-	for p.dec.More() {
-		token, err := p.dec.Token()
-		if err != nil {
-			return nil, jsonSyntax(err)
-		}
-		key := token.(string) // Token gives nothing else in front of a colon
-		if _, twice := object[key]; twice {
-			return nil, fmt.Errorf("has the key %q twice", clip(key, 80))
-		}
-		if object[key], err = p.value(depth); err != nil {
-			return nil, err
-		}
-	}
-	_, err := p.dec.Token()
-	return object, jsonSyntax(err)
-}
-
-func (p *jsonParser) list(depth int) (any, error) {
-	list := []any{}
-	for p.dec.More() {
-		v, err := p.value(depth)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	_, err := p.dec.Token()
-	return list, jsonSyntax(err)
-}
-
-func jsonSyntax(err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("is not JSON: it ends too early")
-	}
-	return fmt.Errorf("is not JSON: %w", err)
 }
 
 // checkNumber refuses numbers that arithmetic would choke on: 1e999999 takes

@@ -98,6 +98,7 @@ func (p *Pack) link() {
 	}
 	for name, a := range p.Actions {
 		a.Name, a.pack = name, p
+		a.Request.taken = a.Request.placed()
 	}
 	p.linkCache()
 	for name, t := range p.Triggers {

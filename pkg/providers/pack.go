@@ -133,6 +133,7 @@ type Request struct {
 	Body    *Body               `yaml:"body"`    // nil: none
 
 	segments []segment // of Path
+	taken    []string  // see placed; nil: not known yet
 }
 
 // Body is the body of a request: the parameters that the path, the query and

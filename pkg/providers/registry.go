@@ -135,6 +135,7 @@ func parseBase(text string) (*url.URL, error) {
 	if err := checkSegments(strings.TrimRight(u.EscapedPath(), "/")); err != nil {
 		return nil, fmt.Errorf("path %w", err)
 	}
+	u.Host = strings.TrimSuffix(u.Host, ":") // an empty port is none
 	return u, nil
 }
 

@@ -36,10 +36,15 @@ func (a *Action) NewRequest(ctx context.Context, base string, params json.RawMes
 	if err != nil {
 		return nil, err
 	}
+	return a.newRequest(ctx, base, object, cred)
+}
+
+func (a *Action) newRequest(ctx context.Context, base string, object map[string]any, cred Credential) (*http.Request, error) {
 	if err := a.checkPlaced(object); err != nil {
 		return nil, err
 	}
-	if base, err = baseFor(base, cred); err != nil {
+	base, err := baseFor(base, cred)
+	if err != nil {
 		return nil, err
 	}
 	u, err := a.url(base, object)
@@ -57,18 +62,18 @@ func (a *Action) NewRequest(ctx context.Context, base string, params json.RawMes
 	if err := a.apply(cred, u, header); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, a.Request.Method, u.String(), body)
+	req, err := http.NewRequestWithContext(ctx, a.Request.Method, "", body) // what u is need not be parsed again
 	if err != nil {
-		return nil, errors.New("building the request: the URL is unusable") // its own text may hold the credential
+		return nil, errors.New("building the request: its method is unusable")
 	}
-	req.Header = header
+	req.URL, req.Host, req.Header = u, u.Host, header
 	return req, nil
 }
 
 // checkPlaced refuses what cannot be written as the text of a path, a query or
 // a header. The schema of a loaded pack does too.
 func (a *Action) checkPlaced(params map[string]any) error {
-	for _, name := range slices.Sorted(maps.Keys(a.Request.placed())) {
+	for _, name := range a.Request.placed() {
 		switch params[name].(type) {
 		case map[string]any, []any:
 			return invalid("/" + name + ": must be a single value")
@@ -157,7 +162,7 @@ func (a *Action) body(params map[string]any, header http.Header) (io.Reader, err
 
 // leaveOut takes from params what is not for the body.
 func (a *Action) leaveOut(params map[string]any) {
-	for name := range a.Request.placed() {
+	for _, name := range a.Request.placed() {
 		delete(params, name)
 	}
 	for _, name := range a.Request.Body.Omit {
@@ -174,13 +179,17 @@ func (a *Action) apply(cred Credential, u *url.URL, header http.Header) error {
 	return auth.apply(cred, u, header)
 }
 
-// placed is the set of parameters that path, query and headers use.
-func (r *Request) placed() map[string]bool {
-	placed := map[string]bool{}
+// placed lists the parameters that path, query and headers use, in order.
+func (r *Request) placed() []string {
+	if r.taken != nil {
+		return r.taken
+	}
+	names := []string{}
 	for _, t := range slices.Concat([]Template{r.Path}, slices.Collect(maps.Values(r.Query)), slices.Collect(maps.Values(r.Headers))) {
 		for _, field := range t.fields() {
-			placed[strings.TrimPrefix(field, "params.")] = true
+			names = append(names, strings.TrimPrefix(field, "params."))
 		}
 	}
-	return placed
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -76,7 +76,7 @@ func (a *attempt) run(ctx context.Context) finding {
 		return a.report(answered{r.status, r.requestID}, started, f)
 	}
 	defer a.outdate(ctx)
-	request, err := a.plan.action.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.task.Params, a.credential, keyOf(a.task))
+	request, err := a.plan.asked.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.credential, keyOf(a.task))
 	if err == nil {
 		err = a.attach(ctx, request)
 	}

@@ -43,7 +43,7 @@ func (a *attempt) download(ctx context.Context) (reading, error) {
 	}
 	s := w.slot
 	w.slot = nil
-	req, err := a.plan.action.NewRequest(ctx, w.base, a.task.Params, a.credential)
+	req, err := a.plan.asked.NewRequest(ctx, w.base, a.credential)
 	if err != nil {
 		s.cancel(ctx)
 		return reading{}, asError(err, events.CodeInternal)

@@ -43,7 +43,7 @@ type walk struct {
 // into a result. etag names what the caller has; "": nothing.
 func (a *attempt) ask(ctx context.Context, etag string) (reading, error) {
 	w := &walk{attempt: a, base: a.Providers.BaseURL(a.task.Provider), most: min(max(a.task.MaxPages, 1), a.plan.action.Pages())}
-	req, err := a.plan.action.NewRequest(ctx, w.base, a.task.Params, a.credential)
+	req, err := a.plan.asked.NewRequest(ctx, w.base, a.credential)
 	if err != nil {
 		if w.slot != nil {
 			w.slot.cancel(ctx)

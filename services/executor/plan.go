@@ -32,6 +32,7 @@ const (
 type plan struct {
 	pack   *providers.Pack
 	action *providers.Action
+	asked  *providers.Asked // of the action
 }
 
 // plan checks everything about t that needs no I/O.
@@ -53,7 +54,8 @@ func (w *worker) plan(t *task, invalid *events.Error) (plan, *events.Error) {
 	if !ok {
 		return plan{}, events.Errorf(events.CodeUnknownAction, "provider %s has no action %q%s", pack.Name, t.Action, meant(pack.NearestAction(t.Action)))
 	}
-	if err := action.Validate(t.Params); err != nil {
+	asked, err := action.Ask(t.Params)
+	if err != nil {
 		return plan{}, asError(err, events.CodeInvalidParams)
 	}
 	if failure := checkPages(t, action); failure != nil {
@@ -65,7 +67,7 @@ func (w *worker) plan(t *task, invalid *events.Error) (plan, *events.Error) {
 	if !t.Deadline.IsZero() && t.NotBefore.After(t.Deadline) {
 		return plan{}, late(t)
 	}
-	return plan{pack, action}, nil
+	return plan{pack, action, asked}, nil
 }
 
 func late(t *task) *events.Error {
