@@ -2,20 +2,25 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"runtime"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/executor"
@@ -31,6 +36,8 @@ display: {name: Quick}
 event_prefix: test.quick
 auth: [{id: token, type: api_key, apply: {header: Authorization, value: "Bearer {{credential.token}}"}}]
 http: {base_url: "https://quick.invalid"}
+limits:
+  - {id: calls, key: [connection], rate: 1000/1ms, burst: 1000000}
 actions:
   thing.get:
     summary: Reads a thing
@@ -44,14 +51,17 @@ actions:
     params: {type: object, required: [id], additionalProperties: false, properties: {id: {type: string}}}
 `
 
-const actionsInFlight = 256
+const (
+	actionsInFlight        = 256
+	actionUsers     uint64 = 64
+)
 
 // token is what an auth service would hand out, without one: the executor is
 // measured here.
 type token struct{}
 
-func (token) Credential(context.Context, string, string, string) (providers.Credential, error) {
-	return providers.Credential{Auth: "token", Token: providers.NewSecret([]byte("t")), ConnectionID: "con_1", Version: 1}, nil
+func (token) Credential(_ context.Context, user, _, _ string) (providers.Credential, error) {
+	return providers.Credential{Auth: "token", Token: providers.NewSecret([]byte("t")), ConnectionID: "con_" + user, Version: 1}, nil
 }
 
 func (t token) Refused(ctx context.Context, user, provider string, refused providers.Credential) (providers.Credential, error) {
@@ -73,12 +83,13 @@ func slowProvider(b *testing.B, takes time.Duration) string {
 // requester publishes requests and waits until as many results came back.
 type requester struct {
 	js      jetstream.JetStream
+	users   uint64 // who ask in turn
 	results atomic.Int64
 	next    atomic.Uint64
 }
 
-func newRequester(b *testing.B, on *bus.Bus) *requester {
-	r := &requester{js: on.JetStream()}
+func newRequester(b *testing.B, on *bus.Bus, users uint64) *requester {
+	r := &requester{js: on.JetStream(), users: users}
 	follow(b, on, events.StreamResults, events.PrefixResult+">", func(jetstream.Msg) { r.results.Add(1) })
 	return r
 }
@@ -87,8 +98,9 @@ func newRequester(b *testing.B, on *bus.Bus) *requester {
 func (r *requester) run(b *testing.B, action string, n int) {
 	want := r.results.Load() + int64(n)
 	spread(64, n, func() {
-		subject := events.ActionSubject("u1", "quick", action)
-		if _, err := r.js.Publish(context.Background(), subject, []byte(fmt.Sprintf(`{"id":"%d"}`, r.next.Add(1)))); err != nil {
+		n := r.next.Add(1)
+		subject := events.ActionSubject(fmt.Sprint("u", n%r.users), "quick", action)
+		if _, err := r.js.Publish(context.Background(), subject, fmt.Appendf(nil, `{"id":"%d"}`, n)); err != nil {
 			b.Error(err)
 		}
 	})
@@ -99,54 +111,84 @@ func (r *requester) run(b *testing.B, action string, n int) {
 	}
 }
 
-// handMadeWorker is the executor of an afternoon: consume, call, publish, ack.
-func handMadeWorker(b *testing.B, on *bus.Bus, provider string) {
+// gcra is the script that one would write, or take from redis_rate: one limit,
+// one key, one trip.
+const gcra = `
+local now = redis.call('TIME')
+now = now[1] * 1000000 + now[2]
+local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local tat = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + interval
+if tat - now > burst * interval then return 0 end
+redis.call('SET', KEYS[1], string.format('%d', tat), 'PX', math.ceil((tat - now) / 1000) + 1)
+return 1`
+
+// handWorker is the executor of an afternoon: consume, ask the limiter, call,
+// publish, acknowledge.
+type handWorker struct {
+	js       jetstream.JetStream
+	client   *http.Client
+	provider string
+	redis    *redis.Client // nil: nothing is limited
+	limit    *redis.Script
+}
+
+// run starts as many workers as the executor has places.
+func (h *handWorker) run(b *testing.B) {
 	b.Helper()
-	js := on.JetStream()
-	consumer, err := js.CreateOrUpdateConsumer(context.Background(), events.StreamActions, jetstream.ConsumerConfig{
+	consumer, err := h.js.CreateOrUpdateConsumer(context.Background(), events.StreamActions, jetstream.ConsumerConfig{
 		Durable: "worker", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 4 * actionsInFlight,
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 128}}
-	places := make(chan struct{}, actionsInFlight)
-	consuming, err := consumer.Consume(func(m jetstream.Msg) {
-		places <- struct{}{}
-		go func() {
-			defer func() { <-places }()
-			if err := handMadeCall(js, client, provider, m); err != nil {
-				b.Error(err)
+	work := make(chan jetstream.Msg)
+	var workers sync.WaitGroup
+	for range actionsInFlight {
+		workers.Go(func() {
+			for m := range work {
+				if err := h.execute(m); err != nil {
+					b.Error(err)
+				}
 			}
-		}()
-	}, jetstream.PullMaxMessages(1000))
+		})
+	}
+	consuming, err := consumer.Consume(func(m jetstream.Msg) { work <- m }, jetstream.PullMaxMessages(1000))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
 		consuming.Drain()
 		<-consuming.Closed()
-		client.CloseIdleConnections()
+		close(work)
+		workers.Wait()
+		h.client.CloseIdleConnections()
 	})
 }
 
-func handMadeCall(js jetstream.JetStream, client *http.Client, provider string, m jetstream.Msg) error {
+func (h *handWorker) execute(m jetstream.Msg) error {
+	ctx := context.Background()
 	var params struct {
 		ID string `json:"id"`
 	}
 	if err := json.Unmarshal(m.Data(), &params); err != nil {
 		return err
 	}
-	method, url, body := http.MethodPost, provider+"/things", bytes.NewReader(m.Data())
-	if bytes.HasSuffix([]byte(m.Subject()), []byte(".get")) {
-		method, url, body = http.MethodGet, provider+"/things/"+params.ID, bytes.NewReader(nil)
+	user := strings.Split(m.Subject(), ".")[2]
+	if h.redis != nil {
+		if err := h.limit.Run(ctx, h.redis, []string{"hand:" + user}, 1, 1_000_000).Err(); err != nil {
+			return err
+		}
 	}
-	r, err := http.NewRequestWithContext(context.Background(), method, url, body)
+	method, url, body := http.MethodPost, h.provider+"/things", bytes.NewReader(m.Data())
+	if strings.HasSuffix(m.Subject(), ".get") {
+		method, url, body = http.MethodGet, h.provider+"/things/"+params.ID, bytes.NewReader(nil)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Authorization", "Bearer t")
-	w, err := client.Do(r)
+	w, err := h.client.Do(r)
 	if err != nil {
 		return err
 	}
@@ -155,14 +197,33 @@ func handMadeCall(js jetstream.JetStream, client *http.Client, provider string, 
 	if err != nil {
 		return err
 	}
-	if _, err := js.Publish(context.Background(), "plugfn.result.u1.quick.succeeded."+params.ID, data); err != nil {
+	if _, err := h.js.Publish(ctx, "plugfn.result."+user+".quick.succeeded."+params.ID, data); err != nil {
 		return err
 	}
 	return m.Ack()
 }
 
-// startExecutor runs the real service against provider.
-func startExecutor(b *testing.B, on *bus.Bus, provider string) {
+// handMadeWorker runs it; limits is the URL of a Redis, "" for none.
+func handMadeWorker(b *testing.B, on *bus.Bus, provider, limits string) {
+	b.Helper()
+	h := handWorker{
+		js: on.JetStream(), provider: provider, limit: redis.NewScript(gcra),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: actionsInFlight}},
+	}
+	if limits != "" {
+		options, err := redis.ParseURL(limits)
+		if err != nil {
+			b.Fatal(err)
+		}
+		h.redis = redis.NewClient(options)
+		b.Cleanup(func() { _ = h.redis.Close() })
+	}
+	h.run(b)
+}
+
+// startExecutor runs the real service against provider; limits is the URL of a
+// Redis, "" for limits in the process.
+func startExecutor(b *testing.B, on *bus.Bus, provider, limits string) *limiter.Limiter {
 	b.Helper()
 	pack, err := providers.Load(fstest.MapFS{"quick/provider.yaml": {Data: []byte(quickPack)}}, "quick")
 	if err != nil {
@@ -172,42 +233,91 @@ func startExecutor(b *testing.B, on *bus.Bus, provider string) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	keeps := newLimiter(b, limits)
 	service, err := executor.New(executor.Config{
 		Conn: on.Conn(), JetStream: on.JetStream(), Providers: registry, Credentials: token{}, Parking: on, MaxInFlight: actionsInFlight,
+		Limiter: keeps,
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	run(b, service)
+	return keeps
+}
+
+func newLimiter(b *testing.B, limits string) *limiter.Limiter {
+	b.Helper()
+	if limits == "" {
+		return limiter.New(limiter.Config{})
+	}
+	client, err := limiter.NewRedisClient(limits)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = client.Close() })
+	return limiter.New(limiter.Config{Redis: client})
 }
 
 // BenchmarkActionToResult: requests in, results out, with a provider that
 // answers at once, and with one that takes 20 ms. A write is noted in the journal
-// once, a read not at all.
+// once, a read not at all. Both sides ask one Redis for leave, each action one
+// script; where it says "memory" PlugFn keeps its limits in the process, and the
+// other side has none. 64 users ask in turn; where it is one, he has a backlog,
+// which PlugFn keeps out of the way of others.
 func BenchmarkActionToResult(b *testing.B) {
 	for _, mode := range modes() {
 		for _, kind := range []struct {
 			name, action string
 			takes        time.Duration
+			users        uint64
+			memory       bool
 		}{
-			{"read", "thing.get", 0},
-			{"write", "thing.create", 0},
-			{"read 20ms", "thing.get", 20 * time.Millisecond},
-			{"write 20ms", "thing.create", 20 * time.Millisecond},
+			{name: "read", action: "thing.get"},
+			{name: "write", action: "thing.create"},
+			{name: "read 20ms", action: "thing.get", takes: 20 * time.Millisecond},
+			{name: "write 20ms", action: "thing.create", takes: 20 * time.Millisecond},
+			{name: "read memory", action: "thing.get", memory: true},
+			{name: "write memory", action: "thing.create", memory: true},
+			{name: "read one user", action: "thing.get", users: 1},
+			{name: "write one user", action: "thing.create", users: 1},
 		} {
 			b.Run(mode.String()+"/"+kind.name, func(b *testing.B) {
+				limits, users := "", cmp.Or(kind.users, actionUsers)
+				if !kind.memory {
+					limits = redisURL(b)
+				}
 				provider := slowProvider(b, kind.takes)
 				plainBus, ourBus := newBus(b, mode), newBus(b, mode)
-				handMadeWorker(b, plainBus, provider)
-				startExecutor(b, ourBus, provider)
-				plain, ours := newRequester(b, plainBus), newRequester(b, ourBus)
+				handMadeWorker(b, plainBus, provider, limits)
+				keeps := startExecutor(b, ourBus, provider, limits)
+				plain, ours := newRequester(b, plainBus, users), newRequester(b, ourBus, users)
+				var plainAllocs, ourAllocs allocs
 				compare(b,
-					func(n int) { plain.run(b, kind.action, n) },
-					func(n int) { ours.run(b, kind.action, n) })
+					plainAllocs.of(func(n int) { plain.run(b, kind.action, n) }),
+					ourAllocs.of(func(n int) { ours.run(b, kind.action, n) }))
+				b.ReportMetric(plainAllocs.each(), "baseline-allocs")
+				b.ReportMetric(ourAllocs.each(), "plugfn-allocs")
+				b.ReportMetric(float64(keeps.Status().Failures), "redis-failures")
 			})
 		}
 	}
 }
+
+// allocs counts the objects that the process allocates, whoever in it does.
+type allocs struct{ objects, operations uint64 }
+
+func (a *allocs) of(run func(n int)) func(n int) {
+	return func(n int) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		run(n)
+		runtime.ReadMemStats(&after)
+		a.objects += after.Mallocs - before.Mallocs
+		a.operations += uint64(n)
+	}
+}
+
+func (a *allocs) each() float64 { return float64(a.objects) / float64(a.operations) }
 
 // BenchmarkCall: what plugfn.call adds to the provider's own time, one call after
 // the other. The baseline asks the provider itself.
@@ -216,7 +326,7 @@ func BenchmarkCall(b *testing.B) {
 		b.Run(mode.String(), func(b *testing.B) {
 			provider := slowProvider(b, 5*time.Millisecond)
 			on := newBus(b, mode)
-			startExecutor(b, on, provider)
+			startExecutor(b, on, provider, "")
 			direct, client := make([]time.Duration, 0, b.N), newClient(b)
 			calls, subject := make([]time.Duration, 0, b.N), events.CallSubject("u1", "quick", "thing.get")
 			for ready := false; !ready; time.Sleep(10 * time.Millisecond) {
@@ -262,8 +372,8 @@ func get(b *testing.B, client *http.Client, url string) {
 func BenchmarkActionMemory(b *testing.B) {
 	const rounds, each = 10, 10_000
 	on := newBus(b, bus.Dev)
-	startExecutor(b, on, quickProvider(b))
-	r := newRequester(b, on)
+	startExecutor(b, on, quickProvider(b), "")
+	r := newRequester(b, on, actionUsers)
 	for round := range rounds {
 		r.run(b, "thing.get", each/2)
 		r.run(b, "thing.create", each/2)

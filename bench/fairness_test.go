@@ -24,7 +24,7 @@ func BenchmarkNoisyNeighbour(b *testing.B) {
 	for _, mode := range modes() {
 		b.Run(mode.String(), func(b *testing.B) {
 			on := newBus(b, mode)
-			startExecutor(b, on, quickProvider(b))
+			startExecutor(b, on, quickProvider(b), "")
 			alone := quietWaits(b, on)
 			fill(b, on)
 			beside := quietWaits(b, on)

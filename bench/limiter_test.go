@@ -15,17 +15,6 @@ import (
 	"github.com/plugfn/plugfn/internal/limiter/redistest"
 )
 
-// gcra is the script that one would write, or take from redis_rate: one limit,
-// one key, one trip.
-const gcra = `
-local now = redis.call('TIME')
-now = now[1] * 1000000 + now[2]
-local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local tat = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + interval
-if tat - now > burst * interval then return 0 end
-redis.call('SET', KEYS[1], string.format('%d', tat), 'PX', math.ceil((tat - now) / 1000) + 1)
-return 1`
-
 // byHand takes three limits one after the other, and counts calls at once by
 // INCR and DECR.
 func byHand(b *testing.B, client redis.UniversalClient) func() {
@@ -83,16 +72,25 @@ func calls(b *testing.B, s store, released bool) func() {
 	}
 }
 
+// redisServer starts a server, and skips the benchmark where there is none.
+func redisServer(b *testing.B) *redistest.Server {
+	b.Helper()
+	if !redistest.Installed() {
+		b.Skip("redis-server is not installed: apt-get install redis-server")
+	}
+	return redistest.Start(b)
+}
+
+// redisURL is where the limits of an action are kept.
+func redisURL(b *testing.B) string { return "redis://" + redisServer(b).Addr }
+
 // BenchmarkLimiter: eight workers take three limits, a place and look at two
 // gates. Beside it three one-limit scripts and a counter, and, as what the
 // server can do at all, a plain GET.
 func BenchmarkLimiter(b *testing.B) {
 	const workers = 8
 	limits := func(b *testing.B) (*redis.Client, *limiter.Redis) {
-		if !redistest.Installed() {
-			b.Skip("redis-server is not installed: apt-get install redis-server")
-		}
-		client := redistest.Start(b).Client()
+		client := redisServer(b).Client()
 		return client, limiter.NewRedis(client)
 	}
 	b.Run("acquire and release", func(b *testing.B) {
