@@ -36,3 +36,17 @@ func completeAction(cmd *cobra.Command, args []string, _ string) ([]string, cobr
 	}
 	return all, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completePolled proposes triggers that are looked for.
+func completePolled(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var all []string
+	packs := packsForCompletion(cmd)
+	for _, provider := range names(packs) {
+		for _, trigger := range names(packs[provider].Triggers) {
+			if t := packs[provider].Triggers[trigger]; t.Poll != nil {
+				all = append(all, provider+"."+trigger+"\t"+t.Summary)
+			}
+		}
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp
+}

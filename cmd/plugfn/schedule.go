@@ -12,6 +12,7 @@ import (
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/scheduler/polls"
 	"github.com/plugfn/plugfn/services/scheduler/schedules"
 )
 
@@ -23,7 +24,7 @@ func newScheduleCommand() *cobra.Command {
 
 // targetFlags say where ticks go.
 type targetFlags struct {
-	action, connection, params, event, subject, body string
+	action, connection, params, event, subject, body, poll string
 
 	pairs []string
 }
@@ -31,22 +32,25 @@ type targetFlags struct {
 func (f *targetFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.action, "action", "", "each tick asks for this action, <provider>.<action>")
-	flags.StringArrayVar(&f.pairs, "param", nil, "one parameter of --action, name=value or name:=json; may be repeated")
-	flags.StringVar(&f.params, "params", "", "all parameters of --action as a JSON object, @file or - for standard input")
-	flags.StringVar(&f.connection, "connection", "", "id of the connection of --action, where the user has several")
+	flags.StringVar(&f.poll, "poll", "", "each tick looks for this trigger, <provider>.<event>, and publishes what is new")
+	flags.StringArrayVar(&f.pairs, "param", nil, "one parameter of --action or --poll, name=value or name:=json; may be repeated")
+	flags.StringVar(&f.params, "params", "", "all parameters of --action or --poll as a JSON object, @file or - for standard input")
+	flags.StringVar(&f.connection, "connection", "", "id of the connection of --action or --poll, where the user has several")
 	flags.StringVar(&f.event, "event", "", "each tick is an event plugfn.event.<user>.schedule.<name> of this name")
 	flags.StringVar(&f.subject, "subject", "", "the same by its subject: plugfn.action.<user>.… or plugfn.event.<user>.schedule.…")
 	flags.StringVar(&f.body, "data", "", "what comes with each tick of --event or --subject, JSON, @file or - for standard input")
-	_ = cmd.RegisterFlagCompletionFunc("action", completeAction) // the flag is there
+	for name, complete := range map[string]cobra.CompletionFunc{"action": completeAction, "poll": completePolled} {
+		_ = cmd.RegisterFlagCompletionFunc(name, complete) // the flag is there
+	}
 }
 
 // target is what the flags mean. What is wrong with it the server says.
 func (f *targetFlags) target(cmd *cobra.Command) (t schedules.Target, err error) {
-	if f.action == "" && f.event == "" && f.subject == "" {
-		return t, usage("such as --action slack.chat.postMessage --param channel=#a --param text=hi", "say what each tick is for: --action, --event or --subject")
+	if f.action == "" && f.event == "" && f.subject == "" && f.poll == "" {
+		return t, usage("such as --action slack.chat.postMessage --param channel=#a --param text=hi", "say what each tick is for: --action, --event, --poll or --subject")
 	}
-	if f.action == "" && (f.params != "" || len(f.pairs) > 0 || f.connection != "") {
-		return t, usage("", "--param, --params and --connection go with --action")
+	if f.action == "" && f.poll == "" && (f.params != "" || len(f.pairs) > 0 || f.connection != "") {
+		return t, usage("", "--param, --params and --connection go with --action or --poll")
 	}
 	var data json.RawMessage
 	if f.body != "" {
@@ -64,36 +68,66 @@ func (f *targetFlags) target(cmd *cobra.Command) (t schedules.Target, err error)
 		t.Subject = &schedules.SubjectTarget{Subject: f.subject, Data: data}
 	}
 	if f.action != "" {
-		t.Action, err = f.actionTarget(cmd)
+		if t.Action, err = f.actionTarget(cmd); err != nil {
+			return t, err
+		}
+	}
+	if f.poll != "" {
+		t.Poll, err = f.pollTarget(cmd)
 	}
 	return t, err
 }
 
 func (f *targetFlags) actionTarget(cmd *cobra.Command) (*schedules.ActionTarget, error) {
-	provider, action, ok := strings.Cut(f.action, ".")
-	if !ok || provider == "" || action == "" {
-		return nil, usage("such as --action slack.chat.postMessage", "--action %q: must be <provider>.<action>", f.action)
-	}
-	t, err := newTarget(cmd)
-	if err != nil {
-		return nil, err
-	}
-	packs, err := t.packs()
+	pack, provider, action, err := packOf(cmd, f.action, "--action", "<provider>.<action>", "slack.chat.postMessage")
 	if err != nil {
 		return nil, err
 	}
 	var known *providers.Action // the server may know more than we
-	if pack, ok := packs[provider]; ok {
+	if pack != nil {
 		known, _ = pack.Action(action)
 	}
-	params, err := readParams(known, f.params, f.pairs, cmd.InOrStdin())
+	params, err := f.readParams(cmd, known)
+	return &schedules.ActionTarget{Provider: provider, Action: action, ConnectionID: f.connection, Params: params}, err
+}
+
+func (f *targetFlags) pollTarget(cmd *cobra.Command) (*polls.Subscription, error) {
+	pack, provider, trigger, err := packOf(cmd, f.poll, "--poll", "<provider>.<event>", "github.notification")
+	if err != nil {
+		return nil, err
+	}
+	var lists *providers.Action
+	if pack != nil && pack.Triggers[trigger] != nil && pack.Triggers[trigger].Poll != nil {
+		lists, _ = pack.Action(pack.Triggers[trigger].Poll.Action)
+	}
+	params, err := f.readParams(cmd, lists)
+	return &polls.Subscription{Provider: provider, Trigger: trigger, ConnectionID: f.connection, Params: params}, err
+}
+
+func (f *targetFlags) readParams(cmd *cobra.Command, of *providers.Action) (json.RawMessage, error) {
+	params, err := readParams(of, f.params, f.pairs, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
 	}
 	if !json.Valid(params) {
 		return nil, usage("", "--params: is no JSON")
 	}
-	return &schedules.ActionTarget{Provider: provider, Action: action, ConnectionID: f.connection, Params: params}, nil
+	return params, nil
+}
+
+// packOf splits what a flag names in a provider. The pack is nil where it is not
+// known here.
+func packOf(cmd *cobra.Command, text, flag, form, example string) (pack *providers.Pack, provider, name string, err error) {
+	provider, name, ok := strings.Cut(text, ".")
+	if !ok || provider == "" || name == "" {
+		return nil, "", "", usage("such as "+flag+" "+example, "%s %q: must be %s", flag, text, form)
+	}
+	t, err := newTarget(cmd)
+	if err != nil {
+		return nil, "", "", err
+	}
+	packs, err := t.packs()
+	return packs[provider], provider, name, err
 }
 
 func newScheduleCreateCommand() *cobra.Command {
@@ -104,12 +138,13 @@ func newScheduleCreateCommand() *cobra.Command {
 		Use:   "create",
 		Short: "Make a schedule",
 		Long: "Create makes a schedule with ticks by --cron, --every or --at. Each tick fires once, however many schedulers there are: it asks " +
-			"for an action, with an id that follows from its time, or is an event.\n\n" +
+			"for an action, with an id that follows from its time, is an event, or looks for what a provider does not push (--poll).\n\n" +
 			"A time of --cron that a change of the clocks leaves out fires at the first moment after it, and one that comes twice fires once; " +
 			"where the hour is *, the hours that really pass count.",
 		Example: `plugfn schedule create --user demo --cron "0 9 * * MON-FRI" --zone Europe/Berlin --action slack.chat.postMessage --param channel=#demo --param text=hi
 plugfn schedule create --user demo --every 15m --jitter 1m --event sync
-plugfn schedule create --user demo --at 10m --event reminder --data '{"text":"tea"}'`,
+plugfn schedule create --user demo --at 10m --event reminder --data '{"text":"tea"}'
+plugfn schedule create --user demo --every 1m --poll github.notification`,
 		Args: noArgs,
 		RunE: apiRun(func(cmd *cobra.Command, _ []string, p *printer, api *apiClient) error {
 			if user == "" {
@@ -230,6 +265,8 @@ func targetText(s schedules.View) string {
 		return safe(t.Action.Provider + "." + t.Action.Action)
 	case t.Event != nil:
 		return "event " + safe(t.Event.Name)
+	case t.Poll != nil:
+		return "poll " + safe(t.Poll.Provider+"."+t.Poll.Trigger)
 	default:
 		return ""
 	}
@@ -267,9 +304,25 @@ func showSchedule(p *printer, s schedules.View) error {
 			fields = append(fields, field{"stood for", fmt.Sprintf("%d that were missed", s.Last.Missed)})
 		}
 	}
+	fields = append(fields, lookFields(s.Look)...)
 	counts := fmt.Sprintf("%d fired, %d missed, %d skipped", s.Counts.Fired, s.Counts.Missed, s.Counts.Skipped)
 	if s.Waiting > 0 {
 		counts += fmt.Sprintf(", %d waiting", s.Waiting)
 	}
 	return p.object(s, s.ID, append(fields, field{"ticks", counts}, field{"created", localTime(s.CreatedAt, time.RFC3339)}))
+}
+
+func lookFields(l *polls.Look) []field {
+	if l == nil {
+		return nil
+	}
+	found := fmt.Sprintf("%d in the list, %d events so far", l.Items, l.Events)
+	if l.Gap {
+		found += ", " + "the list was longer than what is read at once"
+	}
+	fields := []field{{"looked", localTime(l.At, time.RFC3339)}, {"found", found}}
+	if l.Error != "" {
+		fields = append(fields, field{"error", safe(l.Error)})
+	}
+	return fields
 }

@@ -172,6 +172,9 @@ func (r Role) grants() *grants {
 		g.store(events.StreamRuns, events.PrefixRun+">")
 		g.consume(events.StreamRuns, "healer", events.PrefixRun+events.NoUser+".heal.due")
 		g.watch(events.BucketConnections) // who may ask for failed deliveries
+		g.consume(events.StreamRuns, "poller", events.PrefixRun+events.NoUser+".poll.due")
+		g.get(BucketPolls)
+		g.put(BucketPolls)
 		g.watch(BucketHealing)
 		g.get(BucketHealing)
 		g.put(BucketHealing)
@@ -181,8 +184,9 @@ func (r Role) grants() *grants {
 		g.get(BucketSchedules)
 		g.put(BucketSchedules)
 		g.watch(BucketSchedules)
-		g.store(events.StreamEvents, events.PrefixEvent+"*.schedule.>") // ticks
-		g.find(events.StreamEvents, events.PrefixEvent+"*.schedule.>")  // whether a tick is there
+		g.store(events.StreamEvents, events.PrefixEvent+">") // ticks, and what was looked for
+		g.store(events.StreamPayloads, events.PrefixPayload+">")
+		g.find(events.StreamEvents, events.PrefixEvent+"*.schedule.>") // whether a tick is there
 		g.find(events.StreamLater, events.PrefixLater+KindSchedule+".>")
 		g.serve(microScheduler, subjectSchedules+">")
 		for _, bucket := range []string{BucketWorkflows, BucketDefinitions} {
@@ -201,9 +205,8 @@ func (r Role) grants() *grants {
 		g.consume(events.StreamRuns, "runs", events.PrefixRun+"*.*.signal")
 		g.consume(events.StreamResults, "runs-results", events.PrefixResult+"*.*.*.*")
 		g.consume(events.StreamEvents, "runs-events", events.PrefixEvent+">")
-		g.ask(events.StreamEvents) // what came before a wait
-		g.ask(events.StreamRuns)   // the history of one
-		g.store(events.StreamPayloads, events.PrefixPayload+">")
+		g.ask(events.StreamEvents)                // what came before a wait
+		g.ask(events.StreamRuns)                  // the history of one
 		g.subscribe(events.PrefixRun + "*.*.*.*") // when a run ends that somebody waits for
 		g.serve(microRuns, subjectRuns+">")
 		g.follow(events.StreamRuns, events.PrefixRun+">") // to count them

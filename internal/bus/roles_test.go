@@ -98,7 +98,7 @@ func mayBePublished() map[string][]bus.Role {
 		"plugfn.action.u1.p.a":           {admin, executor, scheduler},
 		"plugfn.call.u1.p.a":             {admin},
 		"plugfn.result.u1.p.succeeded.1": {admin, executor},
-		"plugfn.event.u1.p.e":            {admin, ingress},
+		"plugfn.event.u1.p.e":            {admin, ingress, scheduler},
 		"plugfn.connection.u1.p.created": {admin, auth},
 		"plugfn.connection.u1.p.due":     {admin, auth, scheduler},
 		"plugfn.audit.u1.p.c.used":       {admin, auth},

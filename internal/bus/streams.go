@@ -59,6 +59,8 @@ const (
 	// BucketTurns keeps whose turn it is where few runs of a workflow may be under
 	// way at once.
 	BucketTurns = "PLUGFN_TURNS"
+	// BucketPolls keeps what is known of what is looked for at providers.
+	BucketPolls = "PLUGFN_POLLS"
 )
 
 // DedupeWindow is how long a stream remembers message ids. It costs some 150
@@ -91,6 +93,8 @@ const (
 	usersMaxBytes       = 64 << 20 // some hundred thousand users
 	limitsMaxBytes      = 1 << 20
 	lanesMaxBytes       = 64 << 20 // a user who once had one leaves some 100 bytes
+
+	pollsAge = 31 * day // since the last look
 
 	deliveriesAge = 32 * day // each says for itself how long it is kept; packs allow 31 days
 )
@@ -136,6 +140,7 @@ func declarations() []declaration {
 		{name: BucketRuns, expires: true},
 		{name: BucketWaits, expires: true},
 		{name: BucketTurns, expires: true},
+		{name: BucketPolls, age: pollsAge},
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/plugfn/plugfn/services/ingress"
 	"github.com/plugfn/plugfn/services/scheduler"
 	"github.com/plugfn/plugfn/services/scheduler/heal"
+	"github.com/plugfn/plugfn/services/scheduler/polls"
 	"github.com/plugfn/plugfn/services/scheduler/schedules"
 	"github.com/plugfn/plugfn/services/scheduler/workflows"
 )
@@ -199,10 +200,16 @@ func (p *Process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error
 	if err != nil {
 		return nil, err
 	}
+	poller, err := polls.New(polls.Config{
+		JetStream: b.JetStream(), Providers: p.registry, Log: log, DrainTimeout: p.cfg.DrainTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
 	s, err := scheduler.New(scheduler.Config{
 		JetStream: b.JetStream(), Firings: b, Schedules: kept, Log: log, DrainTimeout: p.cfg.DrainTimeout,
 	})
-	return &scheduling{s, kept, defined, healer}, err
+	return &scheduling{s, kept, defined, healer, poller}, err
 }
 
 // scheduling is a scheduler with the jobs of its own.
@@ -211,6 +218,7 @@ type scheduling struct {
 	schedules *schedules.Service
 	workflows *workflows.Service
 	healer    *heal.Service
+	poller    *polls.Service
 }
 
 // Mount adds the HTTP routes of schedules and workflows.
@@ -221,7 +229,7 @@ func (s *scheduling) Mount(mux *http.ServeMux) {
 
 // Run ends when one of them cannot go on, or ctx ends.
 func (s *scheduling) Run(ctx context.Context) error {
-	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.workflows.Run, s.healer.Run)
+	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.workflows.Run, s.healer.Run, s.poller.Run)
 }
 
 func (p *Process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {

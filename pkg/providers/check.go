@@ -80,17 +80,22 @@ func (p *Pack) checkEvents(r report) {
 		if p.Webhooks.Redeliver != nil {
 			p.Webhooks.Redeliver.check(p, r)
 		}
-		if !prefixName.MatchString(p.EventPrefix) {
-			r("event_prefix", "must be a reverse domain such as com.github")
-		}
-	} else if len(p.Triggers) > 0 {
-		r("triggers", "needs webhooks")
+	}
+	if (p.Webhooks != nil || len(p.Triggers) > 0) && !prefixName.MatchString(p.EventPrefix) {
+		r("event_prefix", "must be a reverse domain such as com.github")
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Triggers)) {
 		if !eventName.MatchString(name) || len(name) > maxName {
 			r("triggers."+name, "must be names of letters, digits, _ and -, joined by dots, at most %d bytes", maxName)
 		}
-		checkLink("triggers."+name+".docs", p.Triggers[name].Docs, r)
+		t := p.Triggers[name]
+		checkLink("triggers."+name+".docs", t.Docs, r)
+		switch {
+		case t.Poll != nil:
+			t.Poll.check("triggers."+name, p, r)
+		case p.Webhooks == nil:
+			r("triggers."+name, "needs webhooks, or poll: to look for it")
+		}
 	}
 }
 

@@ -253,7 +253,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 			`lamp/provider.yaml:34: actions.lamps.set.request.path: needs no default: what a path names is required`,
 		},
 		{"result", "    sensitive: [/color]", "    result: header:X\n    sensitive: [/color]", `lamp/provider.yaml:37: actions.lamps.set.result: must be json:/pointer`},
-		{"triggers alone", "    sensitive: [/color]\n", "    sensitive: [/color]\ntriggers: {lit: {summary: s}}\n", `lamp/provider.yaml:38: triggers: needs webhooks`},
+		{"triggers alone", "    sensitive: [/color]\n", "    sensitive: [/color]\nevent_prefix: example.lamp\ntriggers: {lit: {summary: s}}\n", `lamp/provider.yaml:39: triggers.lit: needs webhooks, or poll: to look for it`},
 		{"nothing to do", minimal[strings.Index(minimal, "actions:"):], "", `lamp/provider.yaml:1: actions: is missing: a provider has actions, webhooks or both`},
 	}
 	for _, tt := range tests {

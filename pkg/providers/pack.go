@@ -156,11 +156,13 @@ const (
 	EncodingMultipart Encoding = "multipart" // a form with the file as its last part; of actions only
 )
 
-// Trigger is what is known of an event that a provider can send.
+// Trigger is what is known of an event that a provider can send, or that is
+// looked for there.
 type Trigger struct {
 	Name    string   `yaml:"-"`
 	Summary string   `yaml:"summary"`
 	Docs    string   `yaml:"docs"`
 	Scopes  []string `yaml:"scopes"`
 	Schema  *Schema  `yaml:"schema"` // JSON Schema of the payload, as far as promised
+	Poll    *Poll    `yaml:"poll"`   // nil: the provider pushes it
 }

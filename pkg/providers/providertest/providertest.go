@@ -12,10 +12,11 @@ import (
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
-// Run runs the whole suite: every fixture of an action and of a delivery, and
-// the attacks that each of them is subjected to.
+// Run runs the whole suite: every fixture of an action and of a delivery,
+// the attacks that each of them is subjected to, and the triggers.
 func Run(t *testing.T, pack *providers.Pack) {
 	t.Helper()
 	t.Run("actions", func(t *testing.T) { actions(t, pack) })
 	t.Run("deliveries", func(t *testing.T) { deliveries(t, pack) })
+	t.Run("triggers", func(t *testing.T) { triggers(t, pack) })
 }

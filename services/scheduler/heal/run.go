@@ -15,6 +15,7 @@ import (
 	"github.com/plugfn/plugfn/internal/id"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/scheduler/ask"
 )
 
 // maxAsked is how many deliveries one run asks for; the rest is for the next.
@@ -118,7 +119,7 @@ func (h *healing) pages(ctx context.Context, n int) (listing, bool, error) {
 	if n > 1 {
 		r.MaxPages = n
 	}
-	result, err := ask(ctx, h.js, r)
+	result, err := ask.For(ctx, h.js, r)
 	if err != nil {
 		return listing{}, false, err
 	}
@@ -138,7 +139,7 @@ func (h *healing) askAll(ctx context.Context, r *Record, all []*delivery) error 
 			r.Asked++
 			continue
 		}
-		_, err := ask(ctx, h.js, h.request(h.redeliver.Again, one.last.Again, h.requestID(one)))
+		_, err := ask.For(ctx, h.js, h.request(h.redeliver.Again, one.last.Again, h.requestID(one)))
 		switch {
 		case err == nil:
 			r.asked(one, h.now())

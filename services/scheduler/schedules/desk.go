@@ -9,6 +9,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/id"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/services/scheduler/polls"
 )
 
 // maxNext is how many ticks ahead are shown.
@@ -19,13 +20,15 @@ type View struct {
 	ID     string `json:"id"`
 	UserID string `json:"user_id"`
 	Plan
-	State     State     `json:"state" enum:"active,paused,done" doc:"done: it has had its last tick, and is deleted after a week."`
-	NextAt    time.Time `json:"next_at,omitzero" doc:"When the next tick fires."`
-	Waiting   int       `json:"waiting,omitempty" doc:"Ticks that wait for the one before them."`
-	Last      *Tick     `json:"last,omitempty" doc:"The tick that fired last."`
-	Counts    Counts    `json:"counts"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	State   State     `json:"state" enum:"active,paused,done" doc:"done: it has had its last tick, and is deleted after a week."`
+	NextAt  time.Time `json:"next_at,omitzero" doc:"When the next tick fires."`
+	Waiting int       `json:"waiting,omitempty" doc:"Ticks that wait for the one before them."`
+	Last    *Tick     `json:"last,omitempty" doc:"The tick that fired last."`
+	Counts  Counts    `json:"counts"`
+	// Look is set where one schedule with such a target is shown by itself.
+	Look      *polls.Look `json:"look,omitempty" doc:"What looking has come to, of a schedule that looks for a trigger."`
+	CreatedAt time.Time   `json:"created_at"`
+	UpdatedAt time.Time   `json:"updated_at"`
 }
 
 // Ahead is a tick that is to come.
@@ -254,6 +257,23 @@ func (s *Service) get(ctx context.Context, user, scheduleID string) (record, err
 	}
 	r, _, err := store.find(ctx, user, scheduleID)
 	return r, err
+}
+
+// show is one schedule with all that is known of it.
+func (s *Service) show(ctx context.Context, user, scheduleID string) (View, error) {
+	r, err := s.get(ctx, user, scheduleID)
+	if err != nil {
+		return View{}, err
+	}
+	v := r.view()
+	if r.Target.Poll == nil {
+		return v, nil
+	}
+	look, ok, err := polls.LookOf(ctx, s.JetStream, r.UserID, r.ID)
+	if ok {
+		v.Look = &look
+	}
+	return v, err
 }
 
 func (s *Service) list(ctx context.Context, q query) ([]record, string, error) {

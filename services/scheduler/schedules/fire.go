@@ -13,6 +13,7 @@ import (
 
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/services/scheduler/polls"
 )
 
 // overAfter is when the request of a tick counts as over in any case. Results
@@ -241,6 +242,11 @@ func (r *record) message(t *Tick) (*nats.Msg, string, error) {
 			ID: t.ID, UserID: r.UserID, Provider: a.Provider, Action: a.Action, ConnectionID: a.ConnectionID, Params: a.Params,
 		}
 		return request.Msg(request.Subject()), events.StreamActions, nil
+	}
+	if p := r.Target.Poll; p != nil {
+		look := polls.Tick{ID: t.ID, UserID: r.UserID, Schedule: r.ID, Nonce: r.Nonce, Subscription: *p}
+		msg, err := look.Msg()
+		return msg, events.StreamRuns, err
 	}
 	e := r.Target.Event
 	if e == nil {

@@ -39,7 +39,7 @@ func (s *Service) routes() *http.ServeMux {
 	}, s.listRoute)
 	api.Register(on, huma.Operation{
 		OperationID: "get-schedule", Method: http.MethodGet, Path: pathSchedule, Summary: "Show a schedule",
-	}, s.oneRoute(s.get))
+	}, s.showRoute)
 	api.Register(on, huma.Operation{
 		OperationID: "next-of-schedule", Method: http.MethodGet, Path: pathSchedule + "/next", Summary: "Show the ticks to come of a schedule",
 	}, s.nextRoute)
@@ -116,6 +116,14 @@ func (s *Service) oneRoute(do func(ctx context.Context, user, id string) (record
 		}
 		return &viewOutput{r.view()}, nil
 	}
+}
+
+func (s *Service) showRoute(ctx context.Context, in *oneInput) (*viewOutput, error) {
+	v, err := s.show(ctx, in.UserID, in.ID)
+	if err != nil {
+		return nil, s.problem(ctx, err)
+	}
+	return &viewOutput{v}, nil
 }
 
 type nextInput struct {

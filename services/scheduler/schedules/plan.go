@@ -11,6 +11,7 @@ import (
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/scheduler/polls"
 	"github.com/plugfn/plugfn/services/scheduler/rule"
 )
 
@@ -64,6 +65,8 @@ type Plan struct {
 type Target struct {
 	Action *ActionTarget `json:"action,omitempty" doc:"An action is asked for."`
 	Event  *EventTarget  `json:"event,omitempty" doc:"An event plugfn.event.<user>.schedule.<name> is published."`
+	// Poll has its ticks look for what a provider does not push.
+	Poll *polls.Subscription `json:"poll,omitempty" doc:"A trigger is looked for, and what is new is published as its events."`
 	// Subject is another way to write one of the others. It is never stored.
 	Subject *SubjectTarget `json:"subject,omitempty" doc:"The same by its subject."`
 }
@@ -102,7 +105,7 @@ func (p *Plan) check(user string, packs *providers.Registry, anchor time.Time) (
 	if err := p.checkPolicies(); err != nil {
 		return rule.Rule{}, err
 	}
-	return r, p.checkTarget(user, packs)
+	return r, p.checkTarget(user, packs, r, anchor)
 }
 
 // rule reads when the ticks are.
@@ -159,19 +162,21 @@ func (p *Plan) checkPolicies() error {
 	return nil
 }
 
-func (p *Plan) checkTarget(user string, packs *providers.Registry) error {
+func (p *Plan) checkTarget(user string, packs *providers.Registry, r rule.Rule, anchor time.Time) error {
 	if p.Target.Subject != nil {
 		meant, err := p.Target.Subject.meant(user)
-		if err != nil || p.Target.Action != nil || p.Target.Event != nil {
+		if err != nil || p.Target.count() > 1 {
 			return errors.Join(err, oneTarget(err == nil))
 		}
 		p.Target = meant
 	}
 	switch t := p.Target; {
-	case (t.Action == nil) == (t.Event == nil):
+	case t.count() != 1:
 		return oneTarget(true)
 	case t.Action != nil:
 		return t.Action.check(packs)
+	case t.Poll != nil:
+		return checkPoll(t.Poll, packs, r, anchor)
 	case p.Overlap != Allow:
 		return invalid("overlap", "must be %s: an event does not go on", Allow)
 	default:
@@ -179,11 +184,53 @@ func (p *Plan) checkTarget(user string, packs *providers.Registry) error {
 	}
 }
 
+// count is how many of the targets are set.
+func (t *Target) count() int {
+	n := 0
+	for _, set := range []bool{t.Action != nil, t.Event != nil, t.Poll != nil, t.Subject != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// checkPoll also sees that nobody looks more often than the pack allows.
+func checkPoll(t *polls.Subscription, packs *providers.Registry, r rule.Rule, anchor time.Time) error {
+	const path = "target.poll"
+	if err := checkConnection(path, t.ConnectionID); err != nil {
+		return err
+	}
+	if len(t.Params) > maxParams {
+		return invalid(path+".params", "is longer than %d bytes", maxParams)
+	}
+	poll, err := t.Poll(packs, path)
+	if err != nil {
+		return err
+	}
+	const ticks = 10 // of cron some are closer to each other
+	for at, n := r.Next(anchor), 0; !at.IsZero() && n < ticks; n++ {
+		next := r.Next(at)
+		if !next.IsZero() && next.Sub(at) < poll.Shortest() {
+			return invalid("every", "is too often: %s of %s may be looked for every %s", clip(t.Trigger), t.Provider, poll.Shortest())
+		}
+		at = next
+	}
+	return nil
+}
+
+func checkConnection(path, id string) error {
+	if len(id) > events.MaxID || !isPlain(id) {
+		return invalid(path+".connection_id", "must be the id of a connection")
+	}
+	return nil
+}
+
 func oneTarget(wrong bool) error {
 	if !wrong {
 		return nil
 	}
-	return invalid("target", "set one of action, event and subject")
+	return invalid("target", "set one of action, event, poll and subject")
 }
 
 // check finds what the executor would refuse, and with the same words.
@@ -196,8 +243,8 @@ func (t *ActionTarget) check(packs *providers.Registry) error {
 	if !ok {
 		return events.Errorf(events.CodeUnknownAction, "target.action.action: provider %s has no action %q%s", pack.Name, clip(t.Action), meant(pack.NearestAction(t.Action)))
 	}
-	if len(t.ConnectionID) > events.MaxID || !isPlain(t.ConnectionID) {
-		return invalid("target.action.connection_id", "must be the id of a connection")
+	if err := checkConnection("target.action", t.ConnectionID); err != nil {
+		return err
 	}
 	if len(t.Params) == 0 {
 		t.Params = json.RawMessage("{}")

@@ -46,7 +46,7 @@ func (s *Service) onCreate(ctx context.Context, a desk.Request) (any, error) {
 }
 
 func (s *Service) onGet(ctx context.Context, a desk.Request) (any, error) {
-	return shown(s.get(ctx, a.User, a.ID))
+	return s.show(ctx, a.User, a.ID)
 }
 
 func (s *Service) onPause(ctx context.Context, a desk.Request) (any, error) {

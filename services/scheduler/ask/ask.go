@@ -1,4 +1,12 @@
-package heal
+// Package ask has actions done by the executor and waits for what they came to.
+//
+// Subjects:
+//
+//	plugfn.action.<user>.<provider>.<action>    published
+//	plugfn.result.<user>.<provider>.*.<id>      subscribed to for as long as a request takes
+//
+// Allowed imports: pkg, internal; never another service.
+package ask
 
 import (
 	"context"
@@ -12,19 +20,20 @@ import (
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
-// askPatience is how long a request may take: the executor may have to wait for
-// its turn.
-const askPatience = time.Minute
+// Patience is how long a request may take: the executor may have to wait for its
+// turn.
+const Patience = time.Minute
 
 // maxAnswer is how many bytes of data a result may have.
 const maxAnswer = 64 << 20
 
-// ask publishes a request and waits for its result. A request whose id has a
-// result already is not published. A result that is not a success is an error.
-func ask(ctx context.Context, js jetstream.JetStream, r events.ActionRequest) (events.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+// For publishes a request and waits for its result, at most Patience. A request
+// whose id has a result already is not published. A result that is not a success
+// is an error, that of an action an *events.Error.
+func For(ctx context.Context, js jetstream.JetStream, r events.ActionRequest) (events.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	r.Deadline = time.Now().Add(askPatience)
+	r.Deadline = time.Now().Add(Patience)
 	subject := events.PrefixResult + events.Token(r.UserID) + "." + events.Token(r.Provider) + ".*." + events.Token(r.ID)
 	sub, err := js.Conn().SubscribeSync(subject)
 	if err != nil {
