@@ -53,10 +53,11 @@ type nameView struct {
 
 type actionView struct {
 	nameView
-	Effect providers.Effect `json:"effect"`
-	Scopes []string         `json:"scopes,omitempty"`
-	Docs   string           `json:"docs,omitempty"`
-	Params json.RawMessage  `json:"params"`
+	Effect  providers.Effect `json:"effect"`
+	OrderBy []string         `json:"order_by,omitempty"`
+	Scopes  []string         `json:"scopes,omitempty"`
+	Docs    string           `json:"docs,omitempty"`
+	Params  json.RawMessage  `json:"params"`
 }
 
 func viewOf(pack *providers.Pack) providerView {
@@ -74,7 +75,7 @@ func viewOf(pack *providers.Pack) providerView {
 }
 
 func viewOfAction(a *providers.Action) actionView {
-	v := actionView{nameView: nameView{a.Name, a.Summary}, Effect: a.Effect, Scopes: a.Scopes, Docs: a.Docs}
+	v := actionView{nameView: nameView{a.Name, a.Summary}, Effect: a.Effect, OrderBy: a.OrderBy, Scopes: a.Scopes, Docs: a.Docs}
 	if a.Params != nil {
 		v.Params = a.Params.JSON()
 	}
@@ -182,6 +183,7 @@ func showAction(p *printer, pack *providers.Pack, name string) error {
 		{"action", pack.Name + "." + v.Name},
 		{"summary", v.Summary},
 		{"effect", effectOf(v.Effect)},
+		{"one at a time by", strings.Join(v.OrderBy, ", ")},
 		{"scopes", strings.Join(v.Scopes, ", ")},
 		{"docs", v.Docs},
 	})

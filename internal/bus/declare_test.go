@@ -84,6 +84,7 @@ func TestDeclaredShapes(t *testing.T) {
 		"KV_PLUGFN_TURNS":       {[]string{"$KV.PLUGFN_TURNS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_POLLS":       {[]string{"$KV.PLUGFN_POLLS.>"}, 31 * day, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_LANES":       {[]string{"$KV.PLUGFN_LANES.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_ORDER":       {[]string{"$KV.PLUGFN_ORDER.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_LIMITS":      {[]string{"$KV.PLUGFN_LIMITS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
 	}
 	if d := cmp.Diff(want, shapes(t, b)); d != "" {

@@ -123,6 +123,9 @@ func (r Role) grants() *grants {
 		g.get(BucketJournal)
 		g.put(BucketJournal)
 		g.branch(events.StreamActions, events.PrefixAction+"*.>") // lanes of single users
+		g.publish(api + "DIRECT.GET." + events.StreamActions)     // who came before; lanes read them all as well
+		g.get(BucketOrder)
+		g.put(BucketOrder)
 		g.get(BucketLanes)
 		g.put(BucketLanes)
 		g.watch(BucketLanes)

@@ -146,6 +146,7 @@ func mayBePublished() map[string][]bus.Role {
 		"$KV.PLUGFN_REVOCATIONS.a":      {admin, auth},
 		"$KV.PLUGFN_JOURNAL.u1.r":       {admin, executor},
 		"$KV.PLUGFN_WAITING.u1.p.r":     {admin, executor},
+		"$KV.PLUGFN_ORDER.u1.p.a":       {admin, executor},
 		"$KV.PLUGFN_USERS.app":          {admin},
 		"$KV.PLUGFN_HEALING.github.c":   {admin, scheduler},
 
@@ -170,7 +171,7 @@ func mayBePublished() map[string][]bus.Role {
 		"$JS.API.CONSUMER.MSG.NEXT.PLUGFN_EVENTS.reroute":                          {admin, ingress},
 		"$JS.API.CONSUMER.MSG.NEXT.PLUGFN_EVENTS.app":                              {admin},
 		"$JS.API.DIRECT.GET.PLUGFN_EVENTS":                                         {admin, ingress},
-		"$JS.API.DIRECT.GET.PLUGFN_ACTIONS":                                        {admin},
+		"$JS.API.DIRECT.GET.PLUGFN_ACTIONS":                                        {admin, executor},
 		"$JS.API.CONSUMER.DURABLE.CREATE.PLUGFN_ACTIONS.executor":                  {admin},
 		"$JS.API.CONSUMER.MSG.NEXT.PLUGFN_ACTIONS.executor":                        {admin, executor},
 		"$JS.API.CONSUMER.MSG.NEXT.PLUGFN_LATER.mover":                             {admin, scheduler},

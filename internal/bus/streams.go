@@ -20,6 +20,9 @@ const (
 	// BucketLanes lists the users whose requests have a consumer of their own for
 	// a while, because they are so many.
 	BucketLanes = "PLUGFN_LANES"
+	// BucketOrder keeps whose turn it is among the requests that are carried out
+	// one after another, for as long as a request is kept.
+	BucketOrder = "PLUGFN_ORDER"
 	// BucketKeys keeps what proves that the encryption keys are the right ones.
 	BucketKeys = "PLUGFN_KEYS"
 	// BucketApps keeps the operator's OAuth clients, their secrets encrypted.
@@ -125,6 +128,7 @@ func declarations() []declaration {
 		{name: BucketJournal, age: 8 * day},
 		{name: BucketWaiting, age: time.Hour},
 		{name: BucketLanes, bytes: lanesMaxBytes},
+		{name: BucketOrder, age: 8 * day},
 		{name: BucketKeys, bytes: keysMaxBytes},
 		{name: BucketRevocations, age: revocationsAge, bytes: revocationsMaxBytes},
 		{name: BucketApps, bytes: appsMaxBytes},

@@ -30,6 +30,7 @@ func (a *Action) check(path string, r report) {
 	a.checkSensitive(path, r)
 	a.checkPaginate(path+".paginate", r)
 	a.checkCache(path, r)
+	a.checkOrderBy(path+".order_by", r)
 	a.checkRequest(path+".request", r)
 	a.checkFiles(path, r)
 	a.checkIdempotency(path+".idempotency", r)

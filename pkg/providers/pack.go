@@ -109,6 +109,11 @@ type Action struct {
 	// with the same values of what stands in the paths of both.
 	Invalidates []string `yaml:"invalidates"`
 
+	// OrderBy has requests of one user carried out one after another, in the order
+	// in which they were stored, where they have these in common: connection,
+	// params.NAME. Empty: several at once, in no order.
+	OrderBy []string `yaml:"order_by"`
+
 	LimitIDs []string       `yaml:"limits"` // that count for this action beside those that no action names
 	Cost     map[string]int `yaml:"cost"`   // :: ID of a rate → what a call costs; not written: 1
 

@@ -38,7 +38,10 @@ func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error 
 	if err := w.at(pointConcluded, t); err != nil {
 		return err
 	}
-	return w.answer(t.Reply, msg)
+	if err := w.answer(t.Reply, msg); err != nil {
+		return err
+	}
+	return w.turns.pass(ctx, t)
 }
 
 // concludeCanceled concludes a request that was canceled before its turn, or
@@ -57,7 +60,10 @@ func (w *worker) repeat(ctx context.Context, t *task, first *nats.Msg) error {
 	if first.Header.Get(headerFingerprint) != t.fingerprint {
 		return w.refuseReuse(ctx, t)
 	}
-	return w.answer(t.Reply, first)
+	if err := w.answer(t.Reply, first); err != nil {
+		return err
+	}
+	return w.turns.pass(ctx, t) // whoever concluded it may not have
 }
 
 // answer sends a copy of a result to an inbox, if there is one. Nobody may be

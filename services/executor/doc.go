@@ -21,6 +21,7 @@
 //	known        look whether its id has a result or a journal entry, and go on from there
 //	plan         validate it; no I/O
 //	held         wait for its time; end it after its limit
+//	turns        where the action has an order: wait until what came before has its result
 //	credential   find the connection and its credential
 //	look         where an attempt may have been carried out: look at the provider, instead of an attempt
 //	try          slot:    do its limits let the call pass? See slot.go

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -181,6 +182,13 @@ func (s *Service) worker(ctx, work context.Context) (*worker, error) {
 	w.lanes = &lanes{worker: w, of: map[string]*lane{}}
 	if w.lanes.kv, err = s.JetStream.KeyValue(ctx, bus.BucketLanes); err != nil {
 		return nil, fmt.Errorf("opening the lanes: %w", err)
+	}
+	w.turns = &turns{worker: w, most: maxWaiters, seed: maphash.MakeSeed()}
+	if w.turns.kv, err = s.JetStream.KeyValue(ctx, bus.BucketOrder); err != nil {
+		return nil, fmt.Errorf("opening the turns: %w", err)
+	}
+	if w.turns.stream, err = s.JetStream.Stream(ctx, events.StreamActions); err != nil {
+		return nil, fmt.Errorf("opening the requests: %w", err)
 	}
 	stream, err := s.JetStream.Stream(ctx, events.StreamResults)
 	if err != nil {

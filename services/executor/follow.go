@@ -63,9 +63,9 @@ func (w *worker) held(ctx context.Context, t *task, e *entry) (bool, error) {
 	switch {
 	case t.NotBefore.After(now):
 		return true, w.wait(ctx, t, e, waitTime, t.NotBefore)
-	case e.Until.After(now) && e.Wait != waitReauth:
+	case e.Until.After(now) && e.Wait != waitReauth && e.Wait != waitTurn:
 		// Delivered again before it was parked, or moved twice. Who waits for a
-		// connection may come as soon as that has changed.
+		// connection or his turn may come as soon as that has changed.
 		return true, w.park(ctx, t, e.Until)
 	case e.Looks > 0 || t.limit(e).After(now), e.Last == nil && t.Deadline.IsZero():
 		return false, nil // a look is no attempt; and a first attempt comes late rather than never

@@ -67,6 +67,7 @@ const (
 	waitRetry  wait = "retry"  // the next attempt
 	waitSlot   wait = "slot"   // a provider that wants to be asked less
 	waitLook   wait = "look"   // a look whether the last attempt was carried out
+	waitTurn   wait = "turn"   // a request that is to be carried out before
 	waitReauth wait = "reauth" // a connection that works again
 )
 

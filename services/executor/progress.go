@@ -19,7 +19,7 @@ type Progress struct {
 	Deferrals int              `json:"deferrals"`             // how often it was put off without an attempt that counts
 	Looks     int              `json:"looks,omitempty"`       // for what the last attempt came to
 	InFlight  bool             `json:"in_flight"`             // an attempt is under way, or was when its executor went away
-	Waits     string           `json:"waits,omitempty"`       // for what: time, retry, slot, look or reauth
+	Waits     string           `json:"waits,omitempty"`       // for what: time, retry, slot, look, turn or reauth
 	Until     time.Time        `json:"until,omitzero"`        // then it goes on
 	Doubt     bool             `json:"doubt,omitempty"`       // an attempt may have been carried out
 	Canceled  bool             `json:"canceled,omitempty"`    // it is taken back when its turn comes

@@ -27,6 +27,7 @@ type task struct {
 	explicitID  bool   // the caller chose the id, so it may have been used before
 	startedAt   time.Time
 	parkedUntil time.Time // zero: it was not
+	turnAt      time.Time // when it had its turn, of an action with an order
 }
 
 // newTask reads a request. With an *events.Error the task still tells who asked

@@ -20,6 +20,7 @@ type worker struct {
 	waiting jetstream.KeyValue // who waits for which connection
 	places  *places
 	lanes   *lanes
+	turns   *turns
 	intake  context.Context // ends when no more requests are taken up
 	work    context.Context // ends when the work in hand must stop
 }
@@ -75,6 +76,9 @@ func (w *worker) settle(ctx context.Context, t *task, invalid *events.Error) err
 		return w.follow(ctx, t, p, e, orphaned(t, e))
 	}
 	if held, err := w.held(ctx, t, e); held || err != nil {
+		return err
+	}
+	if mine, err := w.turns.await(ctx, t, e); !mine || err != nil {
 		return err
 	}
 	c, err := w.credential(ctx, t, p.pack, e)
