@@ -46,10 +46,10 @@ func nudge() machine.Signal { return machine.Signal{Kind: machine.Timer, ID: "~"
 // giveOne gives one signal. The signals that follow from it are to be given next.
 func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (*record, []machine.Signal, error) {
 	h, err := s.store.get(ctx, key, false)
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		err = s.reach(stepRead, h.State.Run)
 	}
-	if err := s.reach(stepRead, h.State.Run); err != nil {
+	if err != nil {
 		return nil, nil, err
 	}
 	p, err := s.Definitions.Program(ctx, h.State.User, h.State.Workflow, h.State.Version)

@@ -120,38 +120,48 @@ type head struct {
 // heads visits the heads of the records whose keys match filter, in the order in
 // which they were last changed.
 func (s *Service) heads(ctx context.Context, filter string, visit func(head) bool) error {
-	const batch = 500
-	prefix := "$KV." + bus.BucketRuns + "."
-	consumer, err := s.JetStream.OrderedConsumer(ctx, "KV_"+bus.BucketRuns, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{prefix + filter}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true,
+	const prefix = "$KV." + bus.BucketRuns + "."
+	consumer, err := s.JetStream.CreateConsumer(ctx, "KV_"+bus.BucketRuns, jetstream.ConsumerConfig{
+		FilterSubject: prefix + filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, HeadersOnly: true,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 30 * time.Second,
 	})
 	if err != nil {
 		return fmt.Errorf("listing runs: %w", err)
 	}
-	left := consumer.CachedInfo().NumPending
-	for left > 0 {
-		fetched, err := consumer.FetchNoWait(batch)
-		if err != nil {
+	info := consumer.CachedInfo()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = s.JetStream.DeleteConsumer(ctx, info.Stream, info.Name) // it goes by itself, a little later
+	}()
+	for left := info.NumPending; left > 0; {
+		if left, err = readHeads(consumer, prefix, visit); err != nil {
 			return fmt.Errorf("listing runs: %w", err)
-		}
-		got := false
-		for msg := range fetched.Messages() {
-			meta, err := msg.Metadata()
-			if err != nil {
-				return fmt.Errorf("listing runs: %w", err)
-			}
-			got, left = true, meta.NumPending
-			h := head{key: msg.Subject()[len(prefix):], revision: meta.Sequence.Stream, state: machine.Status(msg.Headers().Get(headerState))}
-			if h.state != "" && !visit(h) {
-				return nil
-			}
-		}
-		if err := fetched.Error(); err != nil {
-			return fmt.Errorf("listing runs: %w", err)
-		}
-		if !got {
-			return nil
 		}
 	}
 	return ctx.Err()
+}
+
+// readHeads visits some of the heads that a consumer has, and returns how many are
+// left.
+func readHeads(consumer jetstream.Consumer, prefix string, visit func(head) bool) (left uint64, err error) {
+	const batch = 500
+	fetched, err := consumer.FetchNoWait(batch)
+	if err != nil {
+		return 0, err
+	}
+	goesOn := true
+	for msg := range fetched.Messages() {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return 0, err
+		}
+		left = meta.NumPending
+		h := head{key: msg.Subject()[len(prefix):], revision: meta.Sequence.Stream, state: machine.Status(msg.Headers().Get(headerState))}
+		goesOn = goesOn && (h.state == "" || visit(h))
+	}
+	if !goesOn {
+		left = 0
+	}
+	return left, fetched.Error()
 }

@@ -239,9 +239,34 @@ func (r *rig) eventually(what string, ok func() bool) {
 	r.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("waited in vain for %s", what)
+			r.t.Fatalf("waited in vain for %s\n%s", what, r.standing())
 		}
 	}
+}
+
+// standing says how far all is.
+func (r *rig) standing() string {
+	var b strings.Builder
+	for _, c := range []struct{ stream, name string }{
+		{events.StreamEvents, "runs-events"}, {events.StreamRuns, "runs"}, {events.StreamResults, "runs-results"},
+	} {
+		if consumer, err := r.JetStream.Consumer(context.Background(), c.stream, c.name); err == nil {
+			info := consumer.CachedInfo()
+			fmt.Fprintf(&b, "%s: %d pending, %d in hand, %d delivered again\n", c.name, info.NumPending, info.NumAckPending, info.NumRedelivered)
+		}
+	}
+	shown := 0
+	for _, one := range r.runs("u1") {
+		if one.State.Status.Ended() {
+			continue
+		}
+		if shown++; shown <= 2 {
+			text, _ := json.Marshal(one)
+			fmt.Fprintf(&b, "%s\n", text)
+		}
+	}
+	fmt.Fprintf(&b, "%d runs have not ended\n", shown)
+	return b.String()
 }
 
 // event publishes an event of GitHub.

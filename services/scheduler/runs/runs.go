@@ -128,6 +128,10 @@ func (s *Service) worker(name, topic, stream string, handle message.NoPublishHan
 // Run drives runs and answers on the bus, until ctx ends and what is in hand is
 // done. It returns an error only when it cannot go on.
 func (s *Service) Run(ctx context.Context) error {
+	answering, err := s.serve()
+	if err != nil {
+		return fmt.Errorf("runs: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
@@ -145,6 +149,7 @@ func (s *Service) Run(ctx context.Context) error {
 		})
 	}
 	<-ctx.Done()
+	answering.Close()
 	all.Wait()
 	unfollow()
 	helping.Wait()
