@@ -51,6 +51,7 @@ type Config struct {
 	HealEvery           time.Duration // 0: never
 	SchedulesPerUser    int
 	WorkflowsPerUser    int
+	RunsPerUser         int
 }
 
 // NoHTTP as the address has nothing listen.

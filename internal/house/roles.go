@@ -25,6 +25,7 @@ import (
 	"github.com/plugfn/plugfn/services/scheduler"
 	"github.com/plugfn/plugfn/services/scheduler/heal"
 	"github.com/plugfn/plugfn/services/scheduler/polls"
+	"github.com/plugfn/plugfn/services/scheduler/runs"
 	"github.com/plugfn/plugfn/services/scheduler/schedules"
 	"github.com/plugfn/plugfn/services/scheduler/workflows"
 )
@@ -206,10 +207,17 @@ func (p *Process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error
 	if err != nil {
 		return nil, err
 	}
+	driven, err := runs.New(runs.Config{
+		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Definitions: defined, APIKey: key, Log: log,
+		MaxPerUser: p.cfg.RunsPerUser, DrainTimeout: p.cfg.DrainTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
 	s, err := scheduler.New(scheduler.Config{
 		JetStream: b.JetStream(), Firings: b, Schedules: kept, Log: log, DrainTimeout: p.cfg.DrainTimeout,
 	})
-	return &scheduling{s, kept, defined, healer, poller}, err
+	return &scheduling{s, kept, defined, driven, healer, poller}, err
 }
 
 // scheduling is a scheduler with the jobs of its own.
@@ -217,19 +225,26 @@ type scheduling struct {
 	*scheduler.Service
 	schedules *schedules.Service
 	workflows *workflows.Service
+	runs      *runs.Service
 	healer    *heal.Service
 	poller    *polls.Service
 }
 
-// Mount adds the HTTP routes of schedules and workflows.
+// Mount adds the HTTP routes of schedules, workflows and runs.
 func (s *scheduling) Mount(mux *http.ServeMux) {
 	s.schedules.Mount(mux)
 	s.workflows.Mount(mux)
+	s.runs.Mount(mux)
 }
 
 // Run ends when one of them cannot go on, or ctx ends.
 func (s *scheduling) Run(ctx context.Context) error {
-	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.workflows.Run, s.healer.Run, s.poller.Run)
+	return runGroup(ctx, s.Service.Run, s.schedules.Run, s.workflows.Run, s.runs.Run, s.healer.Run, s.poller.Run)
+}
+
+// Ready says why something of it does not work, nil while all does.
+func (s *scheduling) Ready(ctx context.Context) error {
+	return errors.Join(s.Service.Ready(ctx), s.runs.Ready(ctx))
 }
 
 func (p *Process) buildAuth(ctx context.Context, b *bus.Bus, log zerolog.Logger) (service, error) {

@@ -50,6 +50,7 @@ type Settings struct {
 	HealEvery           time.Duration // 0: never
 	SchedulesPerUser    int
 	WorkflowsPerUser    int
+	RunsPerUser         int
 
 	layers *layers
 }

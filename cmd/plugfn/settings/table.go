@@ -176,6 +176,10 @@ func Table() []Variable {
 			Help: "workflows that one user may have", set: count(func(s *Settings) *int { return &s.WorkflowsPerUser }),
 		},
 		{
+			Name: "PLUGFN_RUNS_PER_USER", Key: "runs_per_user", Default: "10000", Scope: Server,
+			Help: "runs of workflows that one user may have, those that have ended not counted", set: count(func(s *Settings) *int { return &s.RunsPerUser }),
+		},
+		{
 			Name: "PLUGFN_HEAL_EVERY", Key: "heal_every", Default: "5m", Scope: Server,
 			Help: "how often failed deliveries are looked for, to ask the provider for them again, where its pack says how and a connection may; off: never",
 			set:  healEvery,

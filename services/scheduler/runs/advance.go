@@ -53,8 +53,12 @@ func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (
 		return nil, nil, err
 	}
 	p, err := s.Definitions.Program(ctx, h.State.User, h.State.Workflow, h.State.Version)
-	if errors.Is(err, ErrNoWorkflow) {
-		return s.abandon(ctx, h)
+	problems := workflow.Problems(nil)
+	switch {
+	case errors.Is(err, ErrNoWorkflow):
+		return s.abandon(ctx, h, fmt.Sprintf("version %d of the workflow is not kept any more", h.State.Version))
+	case errors.As(err, &problems):
+		return s.abandon(ctx, h, fmt.Sprintf("version %d of the workflow does not fit the providers any more", h.State.Version))
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("getting the program of run %s: %w", h.State.Run, err)
@@ -219,9 +223,9 @@ func (s *Service) settle(ctx context.Context, p *workflow.Program, h held) ([]ma
 	return follow, nil
 }
 
-// abandon ends a run whose definition is gone.
-func (s *Service) abandon(ctx context.Context, h held) (*record, []machine.Signal, error) {
-	failure := &machine.Failure{Code: "internal", Message: "version " + fmt.Sprint(h.State.Version) + " of the workflow is not kept any more"}
+// abandon ends a run whose definition is of no use any more.
+func (s *Service) abandon(ctx context.Context, h held, why string) (*record, []machine.Signal, error) {
+	failure := &machine.Failure{Code: string(events.CodeInternal), Message: why}
 	next, effects := machine.Abandon(h.State, failure, s.Now())
 	if len(effects) == 0 {
 		if h.settled {
@@ -231,7 +235,7 @@ func (s *Service) abandon(ctx context.Context, h held) (*record, []machine.Signa
 	}
 	r := *h.record
 	r.State = next
-	s.Log.Error().Str("run", next.Run).Str("workflow", next.Workflow).Int("version", next.Version).Msg("run given up: its definition is gone")
+	s.Log.Error().Str("run", next.Run).Str("workflow", next.Workflow).Int("version", next.Version).Str("why", why).Msg("run given up")
 	if err := s.bury(ctx, &r, "definition_gone", failure.Message); err != nil {
 		return nil, nil, err
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // ErrNoWorkflow is why there is no program: the user has no workflow of that
-// name, or the version is not kept any more. Any other error of [Definitions]
-// may pass.
+// name, or the version is not kept any more. Any other error of [Definitions],
+// but [workflow.Problems], may pass.
 var ErrNoWorkflow = errors.New("there is no such workflow, or not in this version")
 
 // Workflow is a version of a workflow of a user.
@@ -26,7 +26,8 @@ type Workflow struct {
 type Definitions interface {
 	// Program returns a version of a workflow; 0 stands for the one of today. The
 	// version of a run that has not ended must be there for as long as that goes
-	// on, whatever becomes of the workflow. ErrNoWorkflow where there is none.
+	// on, whatever becomes of the workflow. ErrNoWorkflow where there is none,
+	// [workflow.Problems] where it does not fit the providers any more.
 	Program(ctx context.Context, user, name string, version int) (Workflow, error)
 
 	// OnEvent returns the enabled workflows of a user, each as of today, whose
