@@ -59,7 +59,7 @@ type dev struct {
 // run serves until ctx ends.
 func (d *dev) run(ctx context.Context, s *settings.Settings) (err error) {
 	d.settings = s
-	p, apps, err := open(ctx, s, newLog(s, os.Stderr), false)
+	p, apps, err := open(ctx, s, newLog(s, os.Stderr), false, "")
 	if err != nil {
 		return err
 	}

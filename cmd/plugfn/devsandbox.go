@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,12 +26,7 @@ func (d *dev) connectDemo(ctx context.Context) error {
 	}
 	api := &apiClient{base: d.URL(), key: key, http: &http.Client{Timeout: answerTimeout}}
 	defer api.http.CloseIdleConnections()
-	for _, name := range d.sandboxed() {
-		if err := connectDemo(ctx, api, d.Packs()[name]); err != nil {
-			return fmt.Errorf("connecting user %s to the sandbox of %s: %w", demoUser, name, err)
-		}
-	}
-	return nil
+	return connectDemos(ctx, api, d.Packs(), d.sandboxed())
 }
 
 func connectDemo(ctx context.Context, api *apiClient, pack *providers.Pack) error {

@@ -34,9 +34,9 @@ plugfn action run slack.chat.postMessage --user demo --param channel=#demo --par
 		&cobra.Group{ID: groupMore, Title: "more"})
 	root.SetHelpCommandGroupID(groupMore)
 	root.SetCompletionCommandGroupID(groupMore)
-	add(root, groupServe, newDevCommand(started), newServeCommand())
-	add(root, groupUse, newTriggerCommand(), newActionCommand(), newEventCommand(), newDeadCommand(), newScheduleCommand(), newRunCommand(), newMetricsCommand(), newWebhookCommand(), newConnectCommand(), newConnectionCommand(), newAppCommand(), newProviderCommand(), newLimitCommand(), newKeyCommand(), newUserCommand())
-	add(root, groupMore, newHealthcheckCommand(), newVersionCommand(), topic("environment", "The settings and their variables", settings.Help()),
+	add(root, groupServe, newDevCommand(started), newServeCommand(), newSandboxCommand())
+	add(root, groupUse, newTriggerCommand(), newActionCommand(), newEventCommand(), newDeadCommand(), newScheduleCommand(), newRunCommand(), newMetricsCommand(), newWebhookCommand(), newConnectCommand(), newConnectionCommand(), newAppCommand(), newProviderCommand(), newLimitCommand(), newKeyCommand(), newUserCommand(), newStreamCommand())
+	add(root, groupMore, newConfigCommand(), newHealthcheckCommand(), newVersionCommand(), topic("environment", "The settings and their variables", settings.Help()),
 		topic("exit-codes", "What the program exits with", exitCodesHelp()))
 	return root
 }

@@ -48,7 +48,7 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 			"serve: some services alone need a NATS server that the others use too")
 	}
 	log := newLog(s, os.Stderr)
-	p, apps, err := open(ctx, s, log, house.IsOnlyIngress(wanted))
+	p, apps, err := open(ctx, s, log, house.IsOnlyIngress(wanted), onlyRole(s, wanted))
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,24 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 	return h.Run(ctx, p.Settle)
 }
 
+// onlyRole is the role of a single service that has its own key and not the
+// admin's; "" for all others.
+func onlyRole(s *settings.Settings, roles []string) string {
+	if s.NATSURL == "" || s.NATSNKey == "" || len(roles) != 1 {
+		return ""
+	}
+	if info, err := os.Stat(s.NATSNKey); err != nil || !info.IsDir() {
+		return ""
+	}
+	if _, err := os.Stat(roleKey(s.NATSNKey)); !errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	return roles[0]
+}
+
 // open opens the process that the settings mean, and reads the operator's
 // settings for the packs that there are. Whoever calls it closes the process.
-func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAway bool) (*house.Process, map[string]providers.App, error) {
+func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAway bool, role string) (*house.Process, map[string]providers.App, error) {
 	wrapper, err := keysetWrapper(s)
 	if err != nil {
 		return nil, nil, err
@@ -75,7 +90,7 @@ func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAw
 		Log: log, Version: version, Origin: s.Origin,
 		DataDir: s.DataDir, ProvidersDir: s.ProvidersDir, KeysetFile: s.KeysetFile, Wrapper: wrapper, APIKey: s.APIKey,
 		HTTPAddr: s.HTTPAddr, PublicURL: s.PublicURL, ReturnTo: s.ReturnTo,
-		NATSAddr: s.NATSAddr, NATSURL: s.NATSURL, NATSCreds: s.NATSCreds, NATSNKey: s.NATSNKey, NATSSecure: s.NATSSecure,
+		NATSAddr: s.NATSAddr, NATSURL: s.NATSURL, NATSCreds: s.NATSCreds, NATSNKey: s.NATSNKey, NATSSecure: s.NATSSecure, Role: role,
 		Durability: s.Durability, StreamMaxBytes: s.StreamMaxBytes, MayBeAway: mayBeAway,
 		IngressMaxInFlight: s.IngressMaxInFlight, IngressMaxBytes: s.IngressMaxBytes, IngressRate: s.IngressRate,
 		SpoolDir: s.SpoolDir, SpoolMaxBytes: s.SpoolMaxBytes,

@@ -40,13 +40,7 @@ func newTarget(cmd *cobra.Command) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range s.Unknown(nil) {
-		warning := "warning: " + v.Name + " is not known and sets nothing"
-		if v.Nearest != "" {
-			warning += ", did you mean " + v.Nearest + "?"
-		}
-		fmt.Fprintln(cmd.ErrOrStderr(), warning)
-	}
+	warnOfStrangers(cmd, s)
 	dir := ""
 	if s.Origin("data_dir") != "" {
 		dir = s.DataDir
@@ -56,6 +50,17 @@ func newTarget(cmd *cobra.Command) (*target, error) {
 		return nil, err
 	}
 	return &target{settings: s, found: found}, nil
+}
+
+// warnOfStrangers tells of variables that set nothing.
+func warnOfStrangers(cmd *cobra.Command, s *settings.Settings) {
+	for _, v := range s.Unknown(nil) {
+		warning := "warning: " + v.Name + " is not known and sets nothing"
+		if v.Nearest != "" {
+			warning += ", did you mean " + v.Nearest + "?"
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), warning)
+	}
 }
 
 // withTarget gives a command the flags that say where PlugFn is, as far as it

@@ -34,6 +34,7 @@ type Config struct {
 	NATSCreds      string
 	NATSNKey       string
 	NATSSecure     bool
+	Role           string // the only one that this process has on the bus of NATSURL, that of its one service; "": admin as well, which declares what is stored
 	Durability     bus.Durability
 	StreamMaxBytes int64
 	MayBeAway      bool // a server of NATSURL need not be there at the start

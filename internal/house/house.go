@@ -55,7 +55,7 @@ func (p *Process) Assemble(ctx context.Context, roles []string) (h *House, err e
 		}
 	}
 	h.health.mount(h.mux)
-	h.mux.Handle("GET /metrics", newScrape(p.bus.JetStream(), h.services, p.cfg.Version, p.log))
+	h.mux.Handle("GET /metrics", newScrape(p.bus, h.services, p.cfg.Version, p.log))
 	return h, nil
 }
 

@@ -53,13 +53,16 @@ type Sandbox struct {
 // ended before.
 func (s *Sandbox) Close() error { return s.stop() }
 
+// isCalled tells the packs of providers that PlugFn calls.
+func isCalled(pack *providers.Pack) bool { return len(pack.Actions) > 0 || len(pack.Auth) > 0 }
+
 // Play starts the sandbox and has the providers' base URLs in apps point at it,
 // but for those that the operator set and those that nobody calls. Call it
 // before Register.
 func (p *Process) Play(ctx context.Context, apps map[string]providers.App) (*Sandbox, error) {
 	played := maps.Clone(p.packs)
 	maps.DeleteFunc(played, func(name string, pack *providers.Pack) bool {
-		return apps[name].BaseURL != "" || len(pack.Actions) == 0 && len(pack.Auth) == 0
+		return apps[name].BaseURL != "" || !isCalled(pack)
 	})
 	if len(played) == 0 {
 		return &Sandbox{stop: func() error { return nil }}, nil

@@ -20,7 +20,7 @@ type Process struct {
 	cfg      Config
 	log      zerolog.Logger
 	packs    map[string]*providers.Pack
-	bus      *bus.Bus            // as admin
+	bus      *bus.Bus            // as admin, or in the one role of Config
 	guests   []*bus.Bus          // the connections of the services, on the same server
 	reached  chan struct{}       // closed once all of them are of use
 	spool    *bus.Spool          // of ingress; nil: there is none
@@ -39,7 +39,7 @@ func Open(ctx context.Context, s Config) (*Process, error) {
 		return nil, err
 	}
 	b, err := bus.Open(ctx, bus.Config{
-		Log: s.Log.With().Str("service", "bus").Logger(), URL: s.NATSURL, Credentials: s.NATSCreds, NKey: s.NATSNKey,
+		Log: s.Log.With().Str("service", "bus").Logger(), URL: s.NATSURL, Credentials: s.NATSCreds, NKey: s.NATSNKey, Role: bus.Role(s.Role),
 		MayBeAway: s.MayBeAway && s.NATSURL != "", Secure: s.NATSSecure, Addr: s.NATSAddr, Dir: s.DataDir, Durability: s.Durability, MaxBytes: s.StreamMaxBytes,
 	})
 	if err != nil {
@@ -59,11 +59,14 @@ func busTrouble(c *Config, err error) error {
 // Packs are the provider packs by their names. Nobody changes them.
 func (p *Process) Packs() map[string]*providers.Pack { return p.packs }
 
-// Bus is the connection as admin.
+// Bus is the connection as admin, or in the one role of Config.
 func (p *Process) Bus() *bus.Bus { return p.bus }
 
 // as connects to the bus in the role of a service. close ends the connection.
 func (p *Process) as(ctx context.Context, role string) (*bus.Bus, error) {
+	if p.bus.Role() == bus.Role(role) {
+		return p.bus, nil
+	}
 	b, err := p.bus.As(ctx, bus.Role(role))
 	if err != nil {
 		return nil, busTrouble(&p.cfg, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 
+	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/pkg/events"
 )
@@ -25,9 +26,9 @@ const (
 // newScrape serves what Prometheus reads:
 //
 //	GET /metrics    the counters of the services in this process, and what waits on the bus
-func newScrape(js jetstream.JetStream, services []service, version string, log zerolog.Logger) http.Handler {
+func newScrape(b *bus.Bus, services []service, version string, log zerolog.Logger) http.Handler {
 	all := prometheus.NewRegistry()
-	all.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildGauge(version), newBacklog(js))
+	all.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildGauge(version), newBacklog(b.JetStream(), b.Role()))
 	for _, s := range services {
 		if c, ok := s.(prometheus.Collector); ok {
 			all.MustRegister(c)
@@ -56,12 +57,14 @@ func buildGauge(version string) prometheus.Collector {
 // answer is left out.
 type backlog struct {
 	js                  jetstream.JetStream
+	role                bus.Role // asks for no more than it may
 	pending, acks, dead *prometheus.Desc
 }
 
-func newBacklog(js jetstream.JetStream) *backlog {
+func newBacklog(js jetstream.JetStream, role bus.Role) *backlog {
 	return &backlog{
 		js:      js,
+		role:    role,
 		pending: prometheus.NewDesc("plugfn_consumer_pending", "Messages that no service has taken up yet.", []string{"consumer"}, nil),
 		acks:    prometheus.NewDesc("plugfn_consumer_ack_pending", "Messages that are being worked on.", []string{"consumer"}, nil),
 		dead:    prometheus.NewDesc("plugfn_dlq_messages", "Dead letters that are kept.", nil, nil),
@@ -79,14 +82,23 @@ func (b *backlog) Describe(to chan<- *prometheus.Desc) {
 func (b *backlog) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), busPatience)
 	defer cancel()
-	for _, of := range [][2]string{{events.StreamActions, "executor"}, {events.StreamLater, "mover"}} {
-		c, err := b.js.Consumer(ctx, of[0], of[1])
+	for _, of := range []struct {
+		stream, consumer string
+		role             bus.Role
+	}{{events.StreamActions, "executor", bus.RoleExecutor}, {events.StreamLater, "mover", bus.RoleScheduler}} {
+		if b.role != bus.RoleAdmin && b.role != of.role {
+			continue
+		}
+		c, err := b.js.Consumer(ctx, of.stream, of.consumer)
 		if err != nil {
 			continue // it was never made, or the bus is away
 		}
 		info := c.CachedInfo()
-		to <- prometheus.MustNewConstMetric(b.pending, prometheus.GaugeValue, float64(info.NumPending), of[1])
-		to <- prometheus.MustNewConstMetric(b.acks, prometheus.GaugeValue, float64(info.NumAckPending), of[1])
+		to <- prometheus.MustNewConstMetric(b.pending, prometheus.GaugeValue, float64(info.NumPending), of.consumer)
+		to <- prometheus.MustNewConstMetric(b.acks, prometheus.GaugeValue, float64(info.NumAckPending), of.consumer)
+	}
+	if b.role == bus.RoleAuth {
+		return // it has no dead letters
 	}
 	if stream, err := b.js.Stream(ctx, events.StreamDead); err == nil {
 		to <- prometheus.MustNewConstMetric(b.dead, prometheus.GaugeValue, float64(stream.CachedInfo().State.Msgs))

@@ -30,7 +30,7 @@ func TestAboutLimits(t *testing.T) {
 // A bus that was never used, or is away, leaves its series out and fails nothing.
 func TestScrapeWithoutExecutor(t *testing.T) {
 	b := bustest.New(t)
-	scrape := newScrape(b.JetStream(), []service{runner(func(context.Context) error { return nil })}, "dev", zerolog.Nop())
+	scrape := newScrape(b, []service{runner(func(context.Context) error { return nil })}, "dev", zerolog.Nop())
 	read := func() string {
 		answer := httptest.NewRecorder()
 		scrape.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))

@@ -81,7 +81,7 @@ func (v Variable) flagCell() string {
 // String tells the commands that run PlugFn from those that use it.
 func (s Scope) String() string {
 	switch {
-	case s&^Health == Server:
+	case s&^(Health|Streams) == Server:
 		return "server"
 	case s&Server == 0:
 		return "client"
@@ -103,7 +103,7 @@ A value comes from, strongest first:
 
 A value that is not allowed and an unknown key of the file stop the program, with a message that names them. An unknown ` + "`PLUGFN_*`" + ` variable is only warned of. A secret never shows in a message, and no flag takes one: it comes from its variable, or from a file that the same variable with ` + "`_FILE`" + ` behind its name points at (in the configuration file: the key with ` + "`_file`" + `). Line breaks at the end of such a file do not count.
 
-"Server" settings are for ` + "`plugfn serve` and `plugfn dev`" + `, "client" settings for the commands that talk to a running PlugFn. ` + "`plugfn help environment`" + ` prints the same table.
+"Server" settings are for ` + "`plugfn serve` and `plugfn dev`" + `, "client" settings for the commands that talk to a running PlugFn. ` + "`plugfn help environment`" + ` prints the same table, ` + "`plugfn config show --effective`" + ` what holds and where it comes from. [configuration.schema.json](configuration.schema.json) is for editors: put ` + "`# yaml-language-server: $schema=`" + ` and its address on the first line of the file.
 
 ## Settings
 

@@ -273,18 +273,20 @@ func TestTableIsSound(t *testing.T) {
 }
 
 func TestDocumentationIsUpToDate(t *testing.T) {
-	path := filepath.FromSlash("../../../docs/configuration.md")
-	if *update {
-		if err := os.WriteFile(path, []byte(Markdown()), 0o644); err != nil {
+	for name, want := range map[string]string{"configuration.md": Markdown(), "configuration.schema.json": string(Schema())} {
+		path := filepath.Join("..", "..", "..", "docs", name)
+		if *update {
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(Markdown(), string(got)); diff != "" {
-		t.Errorf("%s is not what the table says; run with -update:\n%s", path, diff)
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("%s is not what the table says; run with -update:\n%s", path, diff)
+		}
 	}
 }
 

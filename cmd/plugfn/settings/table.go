@@ -14,14 +14,15 @@ type Scope uint8
 // The scopes. All but Server are for the commands that talk to a running
 // PlugFn.
 const (
-	Server Scope = 1 << iota // serve and dev
-	HTTP                     // those that use its HTTP routes
-	API                      // those of them that need the API key
-	Bus                      // those that use its bus
-	Packs                    // those that read provider packs
-	Health                   // healthcheck
+	Server  Scope = 1 << iota // serve and dev
+	HTTP                      // those that use its HTTP routes
+	API                       // those of them that need the API key
+	Bus                       // those that use its bus
+	Packs                     // those that read provider packs
+	Health                    // healthcheck
+	Streams                   // those that make streams
 
-	everybody = Server | HTTP | API | Bus | Packs | Health
+	everybody = Server | HTTP | API | Bus | Packs | Health | Streams
 )
 
 // Variable is one row of the table: one thing that can be set.
@@ -32,8 +33,9 @@ type Variable struct {
 	Default string
 	Help    string
 	Scope   Scope
-	Secret  bool // never shown; may be given as a file, see FileSuffix
-	Switch  bool // the flag alone means true
+	Secret  bool     // never shown; may be given as a file, see FileSuffix
+	Switch  bool     // the flag alone means true
+	Values  []string // all that it may be; nil: not so few
 
 	set func(*Settings, string) error // reads a value that is not empty
 }
@@ -96,11 +98,11 @@ func Table() []Variable {
 			Help: "whether the embedded NATS server asks for a key; those of the roles are made in nkeys of the data directory", set: yesNo(func(s *Settings) *bool { return &s.NATSSecure }),
 		},
 		{
-			Name: "PLUGFN_DURABILITY", Key: "durability", Flag: "durability", Default: "single", Scope: Server,
+			Name: "PLUGFN_DURABILITY", Key: "durability", Flag: "durability", Default: "single", Scope: Server | Streams, Values: []string{"dev", "single", "ha", "strict"},
 			Help: "what stored messages survive: dev, single, ha or strict", set: durability,
 		},
 		{
-			Name: "PLUGFN_STREAM_MAX_BYTES", Key: "stream.max_bytes", Flag: "stream-max-bytes", Default: "1GiB", Scope: Server,
+			Name: "PLUGFN_STREAM_MAX_BYTES", Key: "stream.max_bytes", Flag: "stream-max-bytes", Default: "1GiB", Scope: Server | Streams,
 			Help: "size up to which each stream takes messages", set: size(func(s *Settings) *int64 { return &s.StreamMaxBytes }),
 		},
 		{
@@ -124,11 +126,11 @@ func Table() []Variable {
 			Help: "program, with arguments, that wraps the encryption keys by a KMS: it is run with wrap or unwrap, from standard input to standard output", set: text(func(s *Settings) *string { return &s.KEKCommand }),
 		},
 		{
-			Name: "PLUGFN_LOG_LEVEL", Key: "log.level", Flag: "log-level", Default: "info", Scope: Server,
+			Name: "PLUGFN_LOG_LEVEL", Key: "log.level", Flag: "log-level", Default: "info", Scope: Server, Values: []string{"trace", "debug", "info", "warn", "error"},
 			Help: "what is logged: trace, debug, info, warn or error and all above", set: logLevel,
 		},
 		{
-			Name: "PLUGFN_LOG_FORMAT", Key: "log.format", Flag: "log-format", Default: "auto", Scope: Server,
+			Name: "PLUGFN_LOG_FORMAT", Key: "log.format", Flag: "log-format", Default: "auto", Scope: Server, Values: []string{"auto", "json", "pretty"},
 			Help: "form of the log: json, pretty, or auto: pretty on a terminal", set: choice(func(s *Settings) *string { return &s.LogFormat }, "auto", "json", "pretty"),
 		},
 		{
