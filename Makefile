@@ -9,7 +9,7 @@ BENCHTIME ?= 3s
 LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo build image test test-integration lint fmt bench clean
+.PHONY: help dev demo build image compose-validate k8s-validate workflows-validate test test-integration lint fmt bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,15 @@ image: ## build dist/plugfn-image.tar (OCI) and its SBOMs without a container en
 	cd deploy && $(GO) run ./image build -out ../dist/plugfn-image.tar -sbom ../dist -version "$(VERSION)" -revision "$(REVISION)" -created "$(CREATED)" \
 		$(foreach p,$(PLATFORMS),../dist/$(p)/plugfn)
 	cd deploy && $(GO) run ./image inspect $(if $(filter 0,$(shell id -u)),-run) ../dist/plugfn-image.tar
+
+compose-validate: ## check docker-compose.yml, alerts and dashboard, without a container engine
+	cd deploy && $(GO) test -run 'Compose|Proxy|Alerts$$|Dashboard|Variables' ./validate
+
+k8s-validate: ## check what deploy/k8s makes, without a cluster
+	cd deploy && $(GO) test ./validate
+
+workflows-validate: ## check the workflows of GitHub
+	$(GO) tool -modfile=tools/actionlint/go.mod actionlint -shellcheck= -pyflakes=
 
 test: ## run the tests; TESTFLAGS="-race" is passed on
 	$(GO) test $(TESTFLAGS) ./...
