@@ -86,7 +86,8 @@ func redisURL(b *testing.B) string { return "redis://" + redisServer(b).Addr }
 
 // BenchmarkLimiter: eight workers take three limits, a place and look at two
 // gates. Beside it three one-limit scripts and a counter, and, as what the
-// server can do at all, a plain GET.
+// server can do at all, a plain GET by as many workers, up to as many as an
+// executor has requests in flight.
 func BenchmarkLimiter(b *testing.B) {
 	const workers = 8
 	limits := func(b *testing.B) (*redis.Client, *limiter.Redis) {
@@ -98,16 +99,18 @@ func BenchmarkLimiter(b *testing.B) {
 		hand, ours := byHand(b, client), calls(b, s, true)
 		compare(b, func(n int) { spread(workers, n, hand) }, func(n int) { spread(workers, n, ours) })
 	})
-	b.Run("acquire beside GET", func(b *testing.B) {
-		client, s := limits(b)
-		get := func() {
-			if err := client.Get(context.Background(), "nothing").Err(); err != nil && err != redis.Nil { //nolint:errorlint // what go-redis returns
-				b.Error(err)
+	for _, workers := range []int{8, 64, 256} {
+		b.Run(fmt.Sprintf("acquire beside GET/%d", workers), func(b *testing.B) {
+			client, s := limits(b)
+			get := func() {
+				if err := client.Get(context.Background(), "nothing").Err(); err != nil && err != redis.Nil { //nolint:errorlint // what go-redis returns
+					b.Error(err)
+				}
 			}
-		}
-		ours := calls(b, s, false)
-		compare(b, func(n int) { spread(workers, n, get) }, func(n int) { spread(workers, n, ours) })
-	})
+			ours := calls(b, s, false)
+			compare(b, func(n int) { spread(workers, n, get) }, func(n int) { spread(workers, n, ours) })
+		})
+	}
 	b.Run("memory", func(b *testing.B) {
 		client, _ := limits(b)
 		hand, ours := byHand(b, client), calls(b, limiter.NewMemory(nil), true)

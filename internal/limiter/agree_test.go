@@ -107,12 +107,49 @@ func (s *twoStores) acquire(t *rapid.T, c Call) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.compare(t, &c, fromRedis, fromMemory)
+}
+
+func (s *twoStores) compare(t *rapid.T, c *Call, fromRedis, fromMemory Decision) {
 	own := cmpopts.IgnoreFields(Permit{}, "ID", "At")
 	if diff := cmp.Diff(fromMemory, fromRedis, own, cmpopts.EquateEmpty()); diff != "" {
-		t.Fatalf("memory and redis differ about %+v (-memory +redis):\n%s", c, diff)
+		t.Fatalf("memory and redis differ about %+v (-memory +redis):\n%s", *c, diff)
 	}
 	if fromRedis.Outcome == Granted {
 		s.held = append(s.held, twoPermits{fromRedis.Permit, fromMemory.Permit})
+	}
+}
+
+// together asks Redis for some calls of one scope in one trip, and memory for one
+// after the other.
+func (s *twoStores) together(t *rapid.T) {
+	var calls []*Call
+	for range rapid.IntRange(2, 4).Draw(t, "calls") {
+		c := drawCall(t)
+		if len(calls) > 0 {
+			c.Scope = calls[0].Scope
+		}
+		never, err := c.check()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if never == "" && len(c.Limits)+len(c.Concurrency)+len(c.Gates) > 0 {
+			calls = append(calls, &c)
+		}
+	}
+	if len(calls) == 0 {
+		return
+	}
+	fromRedis, err := s.redis.together(context.Background(), calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range calls {
+		fromMemory, err := s.memory.Acquire(context.Background(), *c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.compare(t, c, fromRedis[i], fromMemory)
 	}
 }
 
@@ -143,11 +180,12 @@ func agree(t *testing.T, client redis.UniversalClient, edits ...func(*Redis)) {
 			edit(s.redis)
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"acquire": func(t *rapid.T) { s.acquire(t, drawCall(t)) },
-			"again":   func(t *rapid.T) { s.acquire(t, drawCall(t)) },
-			"release": func(t *rapid.T) { s.release(t, drawReport(t)) },
-			"cancel":  func(t *rapid.T) { s.release(t, canceled()) },
-			"time":    func(t *rapid.T) { s.now = s.now.Add(drawDuration(t, 5*time.Second)) },
+			"acquire":  func(t *rapid.T) { s.acquire(t, drawCall(t)) },
+			"again":    func(t *rapid.T) { s.acquire(t, drawCall(t)) },
+			"together": s.together,
+			"release":  func(t *rapid.T) { s.release(t, drawReport(t)) },
+			"cancel":   func(t *rapid.T) { s.release(t, canceled()) },
+			"time":     func(t *rapid.T) { s.now = s.now.Add(drawDuration(t, 5*time.Second)) },
 			"back": func(t *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(t, "back") == 0 {
 					s.now = s.now.Add(-drawDuration(t, time.Minute))

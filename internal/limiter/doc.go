@@ -55,7 +55,9 @@
 // # Stores
 //
 // [Memory] keeps the state in this process: for a single executor. [Redis] keeps
-// it for all, each call one script. The keys of a call have a hash tag in common,
+// it for all, by a script: those calls of one scope that come while another is
+// under way go together, up to 64 in one run, and each is decided as if it had
+// come alone. The keys of a call have a hash tag in common,
 // so that a Redis cluster has them on one node; keys have bounded lengths and
 // expire. While Redis does not answer, each process keeps to 0.8 of a limit
 // divided by the number of processes, with buckets that begin empty; [Status]

@@ -3,7 +3,6 @@ package limiter
 import (
 	"context"
 	_ "embed" // the scripts
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,7 +16,8 @@ var acquireLua string
 var releaseLua string
 
 // Redis keeps the state of limits in Redis, for all processes that use the same
-// one. Each call to it is one round trip. It is safe for concurrent use.
+// one. Each call to it is one round trip, which those calls of one scope make
+// together that come while another is under way. It is safe for concurrent use.
 //
 // An error other than [ErrInvalid] means that Redis did not answer or answered
 // wrongly; whether it took the call is not known then.
@@ -25,12 +25,15 @@ type Redis struct {
 	client           redis.UniversalClient
 	acquire, release *redis.Script
 	ids              *ids
+	rides            *rides
 	now              func() time.Time // nil: the server's clock
 }
 
 // NewRedis makes a store on a client, see [NewRedisClient].
 func NewRedis(client redis.UniversalClient) *Redis {
-	return &Redis{client: client, ids: newIDs(), acquire: redis.NewScript(acquireLua), release: redis.NewScript(releaseLua)}
+	s := &Redis{client: client, ids: newIDs(), acquire: redis.NewScript(acquireLua), release: redis.NewScript(releaseLua)}
+	s.rides = newRides(s.ride)
+	return s
 }
 
 // clock is what a script takes for the time: 0 for the server's own.
@@ -46,46 +49,10 @@ func (s *Redis) Acquire(ctx context.Context, c Call) (Decision, error) {
 	if never, err := c.check(); err != nil || never != "" {
 		return Decision{Outcome: Never, By: never}, err
 	}
-	p := Permit{ID: s.ids.next(), Scope: c.Scope, Concurrency: c.Concurrency, At: time.Now().UTC()}
-	keys := make([]string, 0, len(c.Limits)+len(c.Concurrency)+len(c.Gates))
-	argv := make([]any, 0, 5+4*len(c.Limits)+2*len(c.Concurrency))
-	argv = append(argv, s.clock(), c.Horizon.Microseconds(), p.ID, len(c.Limits), len(c.Concurrency))
-	for i := range c.Limits {
-		l := &c.Limits[i]
-		keys = append(keys, limitKey(c.Scope, l.Key))
-		argv = append(argv, l.Rate.interval(), l.burst(), l.cost(), l.flags())
+	if len(c.Limits)+len(c.Concurrency)+len(c.Gates) == 0 {
+		return Decision{Outcome: Granted, Permit: Permit{ID: s.ids.next(), Scope: c.Scope, At: time.Now().UTC()}}, ctx.Err()
 	}
-	for _, k := range c.Concurrency {
-		keys = append(keys, placeKey(c.Scope, k.Key))
-		argv = append(argv, k.Max, k.TTL.Microseconds())
-	}
-	for _, g := range c.Gates {
-		keys = append(keys, gateKey(c.Scope, g.Key))
-	}
-	if len(keys) == 0 {
-		return Decision{Outcome: Granted, Permit: p}, ctx.Err()
-	}
-	answer, err := s.acquire.Run(ctx, s.client, keys, argv...).Int64Slice()
-	if err != nil {
-		return Decision{}, fmt.Errorf("asking redis for a slot: %w", err)
-	}
-	return decision(&c, &p, answer)
-}
-
-// decision reads the answer of acquire.lua.
-func decision(c *Call, p *Permit, answer []int64) (Decision, error) {
-	if len(answer) < 3 || answer[0] == 1 && len(answer) != 3+len(c.Limits) {
-		return Decision{}, errors.New("asking redis for a slot: the answer is not that of the script")
-	}
-	d := Decision{Delay: fromMicros(answer[2]), By: c.id(int(answer[1]))}
-	if answer[0] != 1 {
-		return d, nil
-	}
-	for i, l := range c.Limits {
-		p.Limits = append(p.Limits, Taken{Limit: l, Mark: answer[3+i]})
-	}
-	d.Outcome, d.Permit = Granted, *p
-	return d, nil
+	return s.rides.take(ctx, &c)
 }
 
 // id is the ID of the nth key of a call, from 1; "" for 0.
