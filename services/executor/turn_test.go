@@ -214,7 +214,13 @@ func TestOrderSurvivesAKilledExecutor(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()
-	defer func() { close(lifted); cancel(); _ = <-done }()
+	defer func() {
+		close(lifted)
+		cancel()
+		if err := <-done; err != nil {
+			t.Logf("the killed one: %v", err)
+		}
+	}()
 	const n = 5
 	for i := range n {
 		s.say("a", i)
