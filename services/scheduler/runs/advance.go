@@ -63,8 +63,17 @@ func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (
 	if err != nil {
 		return nil, nil, fmt.Errorf("getting the program of run %s: %w", h.State.Run, err)
 	}
+	r, follow, err := s.goOn(ctx, key, p.Program, h, sig)
+	if errors.Is(err, events.ErrPayloadGone) {
+		return s.abandon(ctx, h, "a value of the run is not stored any more: one over 64 KiB is kept for eight days")
+	}
+	return r, follow, err
+}
+
+// goOn gives a signal to a record, whose effects are done before.
+func (s *Service) goOn(ctx context.Context, key string, p *workflow.Program, h held, sig machine.Signal) (*record, []machine.Signal, error) {
 	if !h.settled {
-		follow, err := s.settle(ctx, p.Program, h)
+		follow, err := s.settle(ctx, p, h)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -72,7 +81,7 @@ func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (
 			return h.record, append(follow, sig), nil
 		}
 	}
-	next, effects, kept, err := s.advance(ctx, p.Program, h.record, sig)
+	next, effects, kept, err := s.advance(ctx, p, h.record, sig)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -82,7 +91,7 @@ func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (
 	r := *h.record
 	r.State = next
 	r.Kept = kept
-	written, follow, err := s.commit(ctx, p.Program, &r, h.revision, effects)
+	written, follow, err := s.commit(ctx, p, &r, h.revision, effects)
 	if err != nil {
 		return nil, nil, err
 	}
