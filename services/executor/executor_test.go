@@ -138,6 +138,12 @@ func tell(t *testing.T, serve http.HandlerFunc, change ...func(*Config)) *story 
 func tellPack(t *testing.T, text string, serve http.HandlerFunc, change ...func(*Config)) *story {
 	t.Helper()
 	b := bustest.New(t, bustest.Listen)
+	return tellOn(t, b, b.ClientURL(), text, serve, change...)
+}
+
+// tellOn tells a story on a bus that is there.
+func tellOn(t *testing.T, b *bus.Bus, address, text string, serve http.HandlerFunc, change ...func(*Config)) *story {
+	t.Helper()
 	p := newProvider(t, serve)
 	pack, err := providers.Load(fstest.MapFS{"fake/provider.yaml": {Data: []byte(text)}}, "fake")
 	if err != nil {
@@ -157,7 +163,7 @@ func tellPack(t *testing.T, text string, serve http.HandlerFunc, change ...func(
 		c(&cfg)
 	}
 	move(t, b)
-	app, err := nats.Connect(b.ClientURL())
+	app, err := nats.Connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}
