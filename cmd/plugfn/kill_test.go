@@ -51,6 +51,7 @@ type victim struct {
 	*testing.T
 	program, dir, http, nats, slack string
 	env                             []string // beside what each has
+	args                            []string // nil: serve
 	log                             bytes.Buffer
 	cmd                             *exec.Cmd
 }
@@ -66,7 +67,10 @@ func freeAddr(t *testing.T) string {
 
 func (v *victim) start() {
 	v.Helper()
-	v.cmd = exec.Command(v.program, "serve")
+	if v.args == nil {
+		v.args = []string{"serve"}
+	}
+	v.cmd = exec.Command(v.program, v.args...)
 	v.cmd.Dir = v.dir
 	v.cmd.Env = []string{
 		"PATH=/usr/bin:/bin", "HOME=" + v.dir, "PLUGFN_DATA_DIR=" + filepath.Join(v.dir, "data"), "PLUGFN_API_KEY=test-key-of-some-length",
