@@ -24,7 +24,7 @@ func newScheduleCommand() *cobra.Command {
 
 // targetFlags say where ticks go.
 type targetFlags struct {
-	action, connection, params, event, subject, body, poll string
+	action, connection, params, event, subject, body, poll, workflow string
 
 	pairs []string
 }
@@ -37,8 +37,9 @@ func (f *targetFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.params, "params", "", "all parameters of --action or --poll as a JSON object, @file or - for standard input")
 	flags.StringVar(&f.connection, "connection", "", "id of the connection of --action or --poll, where the user has several")
 	flags.StringVar(&f.event, "event", "", "each tick is an event plugfn.event.<user>.schedule.<name> of this name")
+	flags.StringVar(&f.workflow, "workflow", "", "each tick starts a run of the workflow of this name, with --data as its input")
 	flags.StringVar(&f.subject, "subject", "", "the same by its subject: plugfn.action.<user>.… or plugfn.event.<user>.schedule.…")
-	flags.StringVar(&f.body, "data", "", "what comes with each tick of --event or --subject, JSON, @file or - for standard input")
+	flags.StringVar(&f.body, "data", "", "what comes with each tick of --event, --workflow or --subject, JSON, @file or - for standard input")
 	for name, complete := range map[string]cobra.CompletionFunc{"action": completeAction, "poll": completePolled} {
 		_ = cmd.RegisterFlagCompletionFunc(name, complete) // the flag is there
 	}
@@ -46,8 +47,8 @@ func (f *targetFlags) add(cmd *cobra.Command) {
 
 // target is what the flags mean. What is wrong with it the server says.
 func (f *targetFlags) target(cmd *cobra.Command) (t schedules.Target, err error) {
-	if f.action == "" && f.event == "" && f.subject == "" && f.poll == "" {
-		return t, usage("such as --action slack.chat.postMessage --param channel=#a --param text=hi", "say what each tick is for: --action, --event, --poll or --subject")
+	if f.action == "" && f.event == "" && f.subject == "" && f.poll == "" && f.workflow == "" {
+		return t, usage("such as --action slack.chat.postMessage --param channel=#a --param text=hi", "say what each tick is for: --action, --event, --workflow, --poll or --subject")
 	}
 	if f.action == "" && f.poll == "" && (f.params != "" || len(f.pairs) > 0 || f.connection != "") {
 		return t, usage("", "--param, --params and --connection go with --action or --poll")
@@ -63,6 +64,9 @@ func (f *targetFlags) target(cmd *cobra.Command) (t schedules.Target, err error)
 	}
 	if f.event != "" {
 		t.Event = &schedules.EventTarget{Name: f.event, Data: data}
+	}
+	if f.workflow != "" {
+		t.Workflow = &schedules.WorkflowTarget{Name: f.workflow, Input: data}
 	}
 	if f.subject != "" {
 		t.Subject = &schedules.SubjectTarget{Subject: f.subject, Data: data}
@@ -267,6 +271,8 @@ func targetText(s schedules.View) string {
 		return "event " + safe(t.Event.Name)
 	case t.Poll != nil:
 		return "poll " + safe(t.Poll.Provider+"."+t.Poll.Trigger)
+	case t.Workflow != nil:
+		return "workflow " + safe(t.Workflow.Name)
 	default:
 		return ""
 	}

@@ -196,7 +196,8 @@ func (p *Process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error
 		return nil, err
 	}
 	defined, err := workflows.New(workflows.Config{
-		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, APIKey: key, Log: log, MaxPerUser: p.cfg.WorkflowsPerUser,
+		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Schedules: kept, APIKey: key, Log: log,
+		MaxPerUser: p.cfg.WorkflowsPerUser,
 	})
 	if err != nil {
 		return nil, err

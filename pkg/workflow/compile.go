@@ -39,6 +39,9 @@ var (
 	eventName    = regexp.MustCompile(`^[A-Za-z0-9_:/-]+(?:\.[A-Za-z0-9_:/-]+)*(?:\.\*)?$|^\*$`)
 )
 
+// IsName reports whether a workflow may be called so.
+func IsName(name string) bool { return workflowName.MatchString(name) }
+
 // Compile checks what a definition means and compiles its expressions: against
 // the schemas of its trigger and of its actions, so that a misspelt field is a
 // problem here and not in the middle of a run. All problems come at once, as

@@ -76,9 +76,9 @@ func (s *Service) send(ctx context.Context, m *signalMessage, id string) error {
 
 // StartMessage makes the message, for [events.StreamRuns], that has a run of a
 // workflow of a user started: one for each id of the kind of cause. What
-// expressions see as event may be nil.
-func StartMessage(user, workflow string, c Cause, event json.RawMessage) (*nats.Msg, error) {
-	m := signalMessage{User: user, Workflow: workflow, Run: derivedID(user, workflow, c), Start: &start{Cause: c, Event: event}}
+// expressions see as event and as input may be nil.
+func StartMessage(user, workflow string, c Cause, event, input json.RawMessage) (*nats.Msg, error) {
+	m := signalMessage{User: user, Workflow: workflow, Run: derivedID(user, workflow, c), Start: &start{Cause: c, Event: event, Input: input}}
 	return m.event()
 }
 

@@ -22,6 +22,7 @@ type View struct {
 	Plan
 	State   State     `json:"state" enum:"active,paused,done" doc:"done: it has had its last tick, and is deleted after a week."`
 	NextAt  time.Time `json:"next_at,omitzero" doc:"When the next tick fires."`
+	Owner   string    `json:"owner,omitempty" doc:"The workflow that it is the trigger of, which alone can change it."`
 	Waiting int       `json:"waiting,omitempty" doc:"Ticks that wait for the one before them."`
 	Last    *Tick     `json:"last,omitempty" doc:"The tick that fired last."`
 	Counts  Counts    `json:"counts"`
@@ -39,7 +40,7 @@ type Ahead struct {
 
 func (r *record) view() View {
 	v := View{
-		ID: r.ID, UserID: r.UserID, Plan: r.Plan, State: r.State, Waiting: len(r.Waiting), Last: r.Last,
+		ID: r.ID, UserID: r.UserID, Plan: r.Plan, State: r.State, Owner: r.Owner, Waiting: len(r.Waiting), Last: r.Last,
 		Counts: r.Counts, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 	}
 	if rules, err := r.rule(); err == nil && r.State == Active {
@@ -156,6 +157,9 @@ func (s *Service) rechain(ctx context.Context, r *record) {
 
 func (s *Service) pause(ctx context.Context, user, scheduleID string) (record, error) {
 	return s.edit(ctx, user, scheduleID, "paused", func(r *record, _ time.Time) error {
+		if err := r.free(); err != nil {
+			return err
+		}
 		switch r.State {
 		case Done:
 			return invalid("state", "the schedule is done: it has no more ticks")
@@ -190,6 +194,9 @@ func (s *Service) amend(ctx context.Context, user, scheduleID string, a *Amendme
 		return record{}, invalid("body", "say what to change")
 	}
 	return s.edit(ctx, user, scheduleID, "changed", func(r *record, now time.Time) error {
+		if err := r.free(); err != nil {
+			return err
+		}
 		state, before := r.State, r.Plan
 		a.Apply(&r.Plan)
 		if r.Every != before.Every {
@@ -215,13 +222,20 @@ func (s *Service) remove(ctx context.Context, user, scheduleID string) error {
 		return err
 	}
 	r, _, err := store.find(ctx, user, scheduleID)
+	if err == nil {
+		err = r.free()
+	}
 	if err != nil {
 		return err
 	}
-	if err := store.delete(ctx, &r); err != nil {
+	return s.drop(ctx, store, &r)
+}
+
+func (s *Service) drop(ctx context.Context, store *store, r *record) error {
+	if err := store.delete(ctx, r); err != nil {
 		return err
 	}
-	s.note(&r, "deleted")
+	s.note(r, "deleted")
 	if err := s.Parking.Unpark(ctx, bus.KindSchedule, r.UserID, r.ID); err != nil {
 		s.Log.Debug().Err(err).Str("schedule", r.ID).Msg("what would wake a deleted schedule is still parked")
 	}

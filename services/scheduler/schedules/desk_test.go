@@ -116,7 +116,7 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		{`{"every":"1h","target":{"event":{"name":"a"}}}`, events.CodeInvalidParams, "user_id"},
 		{`{"user_id":"u1","every":"1h"}`, events.CodeInvalidParams, "target"},
-		{`{"user_id":"u1","every":"1h","target":{}}`, events.CodeInvalidParams, "set one of action, event, poll and subject"},
+		{`{"user_id":"u1","every":"1h","target":{}}`, events.CodeInvalidParams, "set one of action, event, workflow, poll and subject"},
 		{`{"user_id":"u1","every":"1h","target":{"event":{"name":"a"},"subject":{"subject":"plugfn.action.u1.slack.a"}}}`, events.CodeInvalidParams, "set one of"},
 		{`{"user_id":"u1","every":"1h","target":{"event":{"name":"a.*"}}}`, events.CodeInvalidParams, "target.event.name"},
 		{`{"user_id":"u1","every":"soon","target":{"event":{"name":"a"}}}`, events.CodeInvalidParams, "every: must be a duration"},

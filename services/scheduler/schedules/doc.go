@@ -7,6 +7,7 @@
 //	plugfn.later.schedule.<user>.<id>                     published: when a schedule wakes next, held and fired by the bus
 //	plugfn.action.<user>.…                                published: ticks that ask for an action
 //	plugfn.event.<user>.schedule.<name>                   published: ticks that are events
+//	plugfn.run.<user>.<workflow>.signal                   published: ticks that start a run
 //
 // Routes, behind the API key: /v1/schedules and below.
 //
@@ -23,5 +24,5 @@
 // between the record and the message, is found by a look at all of them, after
 // the start and every few minutes.
 //
-// Allowed imports: pkg, internal, services/scheduler/rule, services/scheduler/desk; never another service.
+// Allowed imports: pkg, internal, services/scheduler/rule, desk and runs; never another service.
 package schedules

@@ -14,6 +14,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/services/scheduler/polls"
+	"github.com/plugfn/plugfn/services/scheduler/runs"
 )
 
 // overAfter is when the request of a tick counts as over in any case. Results
@@ -248,6 +249,10 @@ func (r *record) message(t *Tick) (*nats.Msg, string, error) {
 		msg, err := look.Msg()
 		return msg, events.StreamRuns, err
 	}
+	if w := r.Target.Workflow; w != nil {
+		msg, err := r.start(t, w)
+		return msg, events.StreamRuns, err
+	}
 	e := r.Target.Event
 	if e == nil {
 		return nil, "", fmt.Errorf("schedule %s has a target of no known kind", r.ID)
@@ -263,4 +268,14 @@ func (r *record) message(t *Tick) (*nats.Msg, string, error) {
 		Data:     data,
 	}
 	return event.Msg(events.EventSubject(r.UserID, eventProvider, e.Name)), events.StreamEvents, nil
+}
+
+// start makes the message that starts a run, once for each tick.
+func (r *record) start(t *Tick, w *WorkflowTarget) (*nats.Msg, error) {
+	cause := runs.Cause{Kind: runs.BySchedule, ID: t.ID}
+	event, err := json.Marshal(map[string]string{"time": t.At.UTC().Format(time.RFC3339Nano)})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the tick %s: %w", t.ID, err)
+	}
+	return runs.StartMessage(r.UserID, w.Name, cause, event, w.Input)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/workflow"
 	"github.com/plugfn/plugfn/services/scheduler/polls"
 	"github.com/plugfn/plugfn/services/scheduler/rule"
 )
@@ -63,8 +64,9 @@ type Plan struct {
 
 // Target is where ticks go. Exactly one of its fields is set.
 type Target struct {
-	Action *ActionTarget `json:"action,omitempty" doc:"An action is asked for."`
-	Event  *EventTarget  `json:"event,omitempty" doc:"An event plugfn.event.<user>.schedule.<name> is published."`
+	Action   *ActionTarget   `json:"action,omitempty" doc:"An action is asked for."`
+	Event    *EventTarget    `json:"event,omitempty" doc:"An event plugfn.event.<user>.schedule.<name> is published."`
+	Workflow *WorkflowTarget `json:"workflow,omitempty" doc:"A run of a workflow is started."`
 	// Poll has its ticks look for what a provider does not push.
 	Poll *polls.Subscription `json:"poll,omitempty" doc:"A trigger is looked for, and what is new is published as its events."`
 	// Subject is another way to write one of the others. It is never stored.
@@ -83,6 +85,12 @@ type ActionTarget struct {
 type EventTarget struct {
 	Name string          `json:"name"`
 	Data json.RawMessage `json:"data,omitempty" doc:"Anything; it comes with each tick."`
+}
+
+// WorkflowTarget starts a run of a workflow, as it is at the time of the tick.
+type WorkflowTarget struct {
+	Name  string          `json:"name"`
+	Input json.RawMessage `json:"input,omitempty" doc:"An object, as the workflow wants it."`
 }
 
 // SubjectTarget is plugfn.action.<user>.<provider>.<action> or
@@ -177,6 +185,10 @@ func (p *Plan) checkTarget(user string, packs *providers.Registry, r rule.Rule, 
 		return t.Action.check(packs)
 	case t.Poll != nil:
 		return checkPoll(t.Poll, packs, r, anchor)
+	case t.Workflow != nil && p.Overlap != Allow:
+		return invalid("overlap", "must be %s: the concurrency of the workflow says how many of its runs are under way", Allow)
+	case t.Workflow != nil:
+		return t.Workflow.check()
 	case p.Overlap != Allow:
 		return invalid("overlap", "must be %s: an event does not go on", Allow)
 	default:
@@ -187,7 +199,7 @@ func (p *Plan) checkTarget(user string, packs *providers.Registry, r rule.Rule, 
 // count is how many of the targets are set.
 func (t *Target) count() int {
 	n := 0
-	for _, set := range []bool{t.Action != nil, t.Event != nil, t.Poll != nil, t.Subject != nil} {
+	for _, set := range []bool{t.Action != nil, t.Event != nil, t.Workflow != nil, t.Poll != nil, t.Subject != nil} {
 		if set {
 			n++
 		}
@@ -230,7 +242,7 @@ func oneTarget(wrong bool) error {
 	if !wrong {
 		return nil
 	}
-	return invalid("target", "set one of action, event, poll and subject")
+	return invalid("target", "set one of action, event, workflow, poll and subject")
 }
 
 // check finds what the executor would refuse, and with the same words.
@@ -283,6 +295,21 @@ func (t *EventTarget) check() error {
 		return invalid("target.event.data", "is longer than %d bytes", maxParams)
 	case len(t.Data) > 0 && !json.Valid(t.Data):
 		return invalid("target.event.data", "must be JSON")
+	}
+	return nil
+}
+
+// check judges the form. Whether there is such a workflow is seen at each tick.
+func (t *WorkflowTarget) check() error {
+	if !workflow.IsName(t.Name) {
+		return invalid("target.workflow.name", "must be the name of a workflow: a-z, 0-9 and -")
+	}
+	var object map[string]json.RawMessage
+	switch {
+	case len(t.Input) > maxParams:
+		return invalid("target.workflow.input", "is longer than %d bytes", maxParams)
+	case len(t.Input) > 0 && json.Unmarshal(t.Input, &object) != nil:
+		return invalid("target.workflow.input", "must be a JSON object")
 	}
 	return nil
 }

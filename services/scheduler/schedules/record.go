@@ -30,6 +30,9 @@ type record struct {
 	UserID string `json:"user_id"`
 	Plan
 	State State `json:"state"`
+	// Owner is the workflow that the schedule is the trigger of; "": it is the
+	// user's.
+	Owner string `json:"owner,omitempty"`
 
 	// Generation counts the changes. What was parked before a change is void.
 	Generation uint64    `json:"generation"`

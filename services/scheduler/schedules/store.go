@@ -77,6 +77,22 @@ func (s *store) put(ctx context.Context, r *record, revision uint64) error {
 	return nil
 }
 
+// create stores r where there is none, also where there was one that was deleted.
+func (s *store) create(ctx context.Context, r *record) error {
+	value, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encoding the schedule: %w", err)
+	}
+	_, err = s.kv.Create(ctx, r.key(), value)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return errTaken
+	}
+	if err != nil {
+		return fmt.Errorf("storing the schedule: %w", err)
+	}
+	return nil
+}
+
 func (s *store) delete(ctx context.Context, r *record) error {
 	if err := s.kv.Purge(ctx, r.key(), jetstream.PurgeTTL(markerAge)); err != nil {
 		return fmt.Errorf("deleting the schedule: %w", err)

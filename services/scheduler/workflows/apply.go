@@ -160,6 +160,9 @@ func (s *Service) apply(ctx context.Context, store *store, user string, body []b
 			s.Log.Warn().Err(err).Str("workflow", d.Name).Int("version", v.Version).Msg("an old version is kept for ever")
 		}
 	}
+	if next.Trigger.Kind == "schedule" || r != nil && r.Trigger.Kind == "schedule" {
+		s.follow(ctx, user, d.Name)
+	}
 	s.note(&next, "applied")
 	return Applied{View: next.view(), Changed: true, Changes: workflow.Diff(before, d)}, nil
 }

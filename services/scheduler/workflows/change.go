@@ -29,6 +29,9 @@ func (s *Service) edit(ctx context.Context, user, name, what string, change func
 			return nil, err
 		}
 		s.note(r, what)
+		if r.Trigger.Kind == "schedule" {
+			s.follow(ctx, user, name)
+		}
 		return r, nil
 	}
 	return nil, events.Errorf(events.CodeInternal, "the workflow keeps changing; try again")

@@ -39,6 +39,7 @@ func (s *Service) lookAgain(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.soon:
 		case <-timer.C:
 		}
 		pause := s.LookEvery
@@ -59,13 +60,28 @@ func (s *Service) look(ctx context.Context) error {
 		return err
 	}
 	var left []*record
+	wanted := map[string]*record{} // :: key → one with a schedule that has to fire
 	err = store.each(ctx, "", func(r *record) {
-		if r.Status == deleted && len(r.Versions) > 0 {
+		switch {
+		case r.Status == deleted && len(r.Versions) > 0:
 			left = append(left, r)
+		case r.schedule() != nil:
+			wanted[r.key()] = r
 		}
 	})
+	if err != nil {
+		return err
+	}
 	for _, r := range left {
 		err = errors.Join(err, s.sweep(ctx, r))
 	}
-	return err
+	return errors.Join(err, s.reconcile(ctx, wanted))
+}
+
+// lookSoon has a look before it is time.
+func (s *Service) lookSoon() {
+	select {
+	case s.soon <- struct{}{}:
+	default: // one is wanted already
+	}
 }

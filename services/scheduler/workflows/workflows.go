@@ -14,7 +14,19 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/workflow"
 )
+
+// Schedules keeps the schedules of triggers.
+type Schedules interface {
+	// Keep has the trigger of a workflow fire as t says, and does nothing where it
+	// does.
+	Keep(ctx context.Context, user, name string, t workflow.Schedule) error
+	// Drop takes it away, if there is one.
+	Drop(ctx context.Context, user, name string) error
+	// Kept calls visit for each that there is.
+	Kept(ctx context.Context, visit func(user, name string)) error
+}
 
 // Config holds what a Service needs. Conn, JetStream and Providers must be set,
 // and APIKey for HTTP.
@@ -22,6 +34,7 @@ type Config struct {
 	Conn      *nats.Conn
 	JetStream jetstream.JetStream
 	Providers *providers.Registry
+	Schedules Schedules        // nil: workflows with a schedule are not started by it
 	APIKey    providers.Secret // zero: no HTTP request is let through
 	Log       zerolog.Logger
 
@@ -39,6 +52,7 @@ type Service struct {
 	index  *index
 	mirror *bus.Mirror
 	cache  *cache
+	soon   chan struct{} // a look is wanted
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -63,7 +77,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Service{Config: cfg, index: newIndex(cfg.Log), cache: newCache(cfg.MaxCompiled)}
+	s := &Service{Config: cfg, index: newIndex(cfg.Log), cache: newCache(cfg.MaxCompiled), soon: make(chan struct{}, 1)}
 	s.mirror = bus.NewMirror(cfg.JetStream, bus.BucketWorkflows, s.index.see, cfg.Log)
 	return s, nil
 }
