@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/pkg/providers/catalog"
@@ -212,5 +213,30 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	}
 	if !slices.IsSortedFunc(problems, func(a, b workflow.Problem) int { return a.Line - b.Line }) {
 		t.Errorf("not by line: %v", problems)
+	}
+}
+
+// TestNow has the time be called as the page says.
+func TestNow(t *testing.T) {
+	p, err := compile(`name: a
+trigger: {event: {provider: github, event: issues.opened, filter: 'now() > date("2020-01-01T00:00:00Z")'}}
+steps:
+  - {id: w, delay: {until: 'now() + duration("1h")'}}
+  - {id: r, respond: {data: "${{ now() }}"}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	got, err := p.Task("r").Data.Eval(workflow.Values{"now": now})
+	if err != nil || got != "2026-11-28T12:00:00Z" {
+		t.Errorf("%v, %v", got, err)
+	}
+	until, err := p.Task("w").Until.Eval(workflow.Values{"now": now})
+	if err != nil || until != "2026-11-28T13:00:00Z" {
+		t.Errorf("%v, %v", until, err)
+	}
+	if yes, err := p.Filter.Holds(workflow.Values{"now": now}); err != nil || !yes {
+		t.Error(err)
 	}
 }

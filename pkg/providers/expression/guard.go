@@ -77,8 +77,17 @@ func (g *guard) Visit(node *ast.Node) {
 	}
 }
 
+// isFunction tells what may be called: functions of this package, and of Env.
 func (g *guard) isFunction(name string) bool {
-	return g.language.Texts && slices.Contains(functionNames(), name)
+	if g.language.Texts && slices.Contains(functionNames(), name) {
+		return true
+	}
+	fields, ok := g.language.Env.(types.Map)
+	if !ok || fields[name] == nil {
+		return false
+	}
+	kind := fields[name].Nature()
+	return kind.Kind == reflect.Func
 }
 
 func (g *guard) binary(node *ast.Node, n *ast.BinaryNode) {
