@@ -164,12 +164,21 @@ func refusal(status int, body []byte) error {
 		Title, Detail string
 		Code          events.Code
 		RequestID     string `json:"request_id"`
+		Errors        []struct {
+			Location, Message string
+			Line, Column      int
+		}
 	}
 	f := &failure{exit: exitOfStatus(status), status: status}
 	if json.Unmarshal(body, &p) != nil || p.Title == "" {
 		f.what = fmt.Sprintf("answered %d %s", status, http.StatusText(status))
 		f.fix = "is this PlugFn's HTTP address? Set --http-url"
 		return f
+	}
+	for _, e := range p.Errors {
+		if e.Line > 0 {
+			f.places = append(f.places, place{Line: e.Line, Column: e.Column, Path: e.Location, Message: e.Message})
+		}
 	}
 	f.what, f.code, f.requestID = safe(firstOf(p.Detail, p.Title)), p.Code, p.RequestID
 	switch {

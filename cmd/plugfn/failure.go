@@ -23,6 +23,7 @@ type failure struct {
 	requestID string // PlugFn's or the provider's
 	provider  string // how the provider answered
 	fix       string // "": nobody knows
+	places    []place
 }
 
 // Error returns what and cause.
@@ -99,6 +100,9 @@ func report(w io.Writer, err error, asJSON bool) {
 	if f.cause != nil {
 		fmt.Fprintln(w, faint.Render("cause:"), indent(f.cause.Error()))
 	}
+	for _, p := range f.places {
+		fmt.Fprintln(w, p)
+	}
 	if f.provider != "" {
 		fmt.Fprintln(w, faint.Render("provider:"), f.provider)
 	}
@@ -119,6 +123,7 @@ type problem struct {
 	RequestID string      `json:"request_id,omitempty"`
 	Provider  string      `json:"provider,omitempty"`
 	Fix       string      `json:"fix,omitempty"`
+	Errors    []place     `json:"errors,omitempty"`
 	ExitCode  exitCode    `json:"exit_code"`
 }
 
@@ -129,7 +134,7 @@ func (f *failure) problem() problem {
 	}
 	return problem{
 		Title: title, Status: f.status, Detail: f.Error(), Code: f.code, RequestID: f.requestID,
-		Provider: f.provider, Fix: f.fix, ExitCode: f.exit,
+		Provider: f.provider, Fix: f.fix, Errors: f.places, ExitCode: f.exit,
 	}
 }
 

@@ -35,7 +35,7 @@ plugfn action run slack.chat.postMessage --user demo --param channel=#demo --par
 	root.SetHelpCommandGroupID(groupMore)
 	root.SetCompletionCommandGroupID(groupMore)
 	add(root, groupServe, newDevCommand(started), newServeCommand(), newSandboxCommand())
-	add(root, groupUse, newTriggerCommand(), newActionCommand(), newEventCommand(), newDeadCommand(), newScheduleCommand(), newRunCommand(), newMetricsCommand(), newWebhookCommand(), newConnectCommand(), newConnectionCommand(), newAppCommand(), newProviderCommand(), newLimitCommand(), newKeyCommand(), newUserCommand(), newStreamCommand())
+	add(root, groupUse, newTriggerCommand(), newActionCommand(), newEventCommand(), newDeadCommand(), newScheduleCommand(), newWorkflowCommand(), newRunCommand(), newMetricsCommand(), newWebhookCommand(), newConnectCommand(), newConnectionCommand(), newAppCommand(), newProviderCommand(), newLimitCommand(), newKeyCommand(), newUserCommand(), newStreamCommand())
 	add(root, groupMore, newConfigCommand(), newHealthcheckCommand(), newVersionCommand(), topic("environment", "The settings and their variables", settings.Help()),
 		topic("exit-codes", "What the program exits with", exitCodesHelp()))
 	return root
@@ -99,6 +99,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 			return usage(fix, "%s: <%s> is missing", cmd.CommandPath(), names[len(args)])
 		case len(args) > len(names):
 			return usage(fix, "%s: %q is one argument too many", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
+// atLeastOne wants one argument of a name or more.
+func atLeastOne(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage(fmt.Sprintf("%s <%s>", cmd.CommandPath(), name), "%s: <%s> is missing", cmd.CommandPath(), name)
 		}
 		return nil
 	}

@@ -62,9 +62,14 @@ func (s *Service) validate(ctx context.Context, user string, a *Application) (Va
 	if err != nil {
 		return Validation{}, err
 	}
+	return Describe(p.Definition), nil
+}
+
+// Describe is what is said of a definition that is right.
+func Describe(d *workflow.Definition) Validation {
 	var r record
-	r.describe(p.Definition)
-	return Validation{Name: p.Definition.Name, Trigger: r.Trigger, Steps: r.Steps}, nil
+	r.describe(d)
+	return Validation{Name: d.Name, Trigger: r.Trigger, Steps: r.Steps}
 }
 
 func (s *Service) onValidate(ctx context.Context, r desk.Request) (any, error) {
