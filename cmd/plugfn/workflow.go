@@ -21,7 +21,7 @@ func newWorkflowCommand() *cobra.Command {
 	return noun("workflow", "workflows", "Write, try out and apply workflows",
 		newWorkflowNewCommand(), newWorkflowValidateCommand(), newWorkflowTestCommand(), newWorkflowGraphCommand(), newWorkflowSchemaCommand(),
 		newWorkflowApplyCommand(), newWorkflowDiffCommand(), newWorkflowListCommand(), newWorkflowShowCommand(), newWorkflowVersionsCommand(),
-		newWorkflowStatsCommand(), newWorkflowExportCommand(), newWorkflowEnableCommand(), newWorkflowDisableCommand(), newWorkflowDeleteCommand())
+		newWorkflowRunCommand(), newWorkflowStatsCommand(), newWorkflowExportCommand(), newWorkflowEnableCommand(), newWorkflowDisableCommand(), newWorkflowDeleteCommand())
 }
 
 func newWorkflowValidateCommand() *cobra.Command {
@@ -118,6 +118,14 @@ func definitionOf(user string, text []byte) newDefinition {
 		quoted = json.RawMessage(`""`) // a text always has a JSON
 	}
 	return newDefinition{UserID: user, Application: workflows.Application{Definition: quoted}}
+}
+
+// newWorkflowRunCommand is plugfn run start, where one looks for it as well.
+func newWorkflowRunCommand() *cobra.Command {
+	cmd := newRunStartCommand()
+	cmd.Use = "run <workflow>"
+	cmd.Example = "plugfn workflow run greet --user u1 --param name=Ada --wait 1m"
+	return cmd
 }
 
 func newWorkflowGraphCommand() *cobra.Command {
