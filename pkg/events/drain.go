@@ -18,6 +18,7 @@ func (s *subscription) drain(beats <-chan time.Time) {
 		s.log.Debug().Err(err).Msg("consumer not awaited")
 	}
 	s.stopPulling(beats)
+	s.draining = true // what is nacked now need not rest: it comes to somebody else
 	s.giveBack()
 	s.awaitHandlers(beats)
 	if len(s.held) > 0 {

@@ -43,6 +43,32 @@ func TestSubscriberDrain(t *testing.T) {
 	eventually(t, "all are acked", func() bool { return consumerInfo(t, js, "DRAIN", "d").AckFloor.Stream == 10 })
 }
 
+// TestSubscriberNakWhileClosing has a message that is nacked on the way out come
+// to the next subscriber at once, however long it would rest otherwise.
+func TestSubscriberNakWhileClosing(t *testing.T) {
+	js := startBroker(t).connect(t)
+	addStream(t, js, "leave")
+	bodies := numbered(2)
+	store(t, js, "leave.a", bodies...)
+	cfg := SubscriberConfig{
+		JetStream: js, Durable: durable("d"), MaxInFlight: 1, AckWait: time.Hour,
+		NakDelay: func(uint64) time.Duration { return time.Hour },
+	}
+	closing := newTestSubscriber(t, cfg)
+	running := receive(t, subscribe(t, closing, "leave.a"))
+	eventually(t, "both are held", func() bool { return consumerInfo(t, js, "LEAVE", "d").NumAckPending == 2 })
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		closeSubscriber(t, closing)
+	}()
+	next := subscribe(t, newTestSubscriber(t, cfg), "leave.a")
+	receiveBodies(t, next, bodies[1])
+	running.Nack()
+	receiveBodies(t, next, bodies[0])
+	<-closed
+}
+
 // TestSubscriberDrainUnderLoad moves a backlog through many short-lived
 // subscribers: with an AckWait of an hour, nothing may be lost on the way out.
 func TestSubscriberDrainUnderLoad(t *testing.T) {

@@ -145,7 +145,7 @@ func (s *subscription) settle(v verdict) {
 		v.answer = answerAck
 	case nacked:
 		v.answer = answerNak
-		if delay := s.cfg.NakDelay(v.deliveries); delay > 0 {
+		if delay := s.cfg.NakDelay(v.deliveries); delay > 0 && !s.draining {
 			v.answer = fmt.Sprintf(answerNakDelay, delay.Nanoseconds())
 		}
 	default:

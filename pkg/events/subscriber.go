@@ -50,7 +50,8 @@ type SubscriberConfig struct {
 	AckWait time.Duration
 	// NakDelay is how long a nacked message rests, given how often it was
 	// delivered; it must not block. nil: 100 ms, doubled each time up to 1 min.
-	// Resting messages count against MaxAckPending: park what rests long.
+	// Resting messages count against MaxAckPending: park what rests long. What is
+	// nacked while the subscription closes does not rest.
 	NakDelay func(deliveries uint64) time.Duration
 	// MaxDeliver is after how many deliveries the stream stops; 0: never.
 	MaxDeliver int

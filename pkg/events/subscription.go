@@ -45,6 +45,7 @@ type subscription struct {
 	heldSize int     // bytes
 	kept     bool    // some of them have an answer that did not leave
 	queue    []*held // not handed out, in order of arrival
+	draining bool    // it brings no more
 	running  int     // handed out
 	verdicts chan verdict
 

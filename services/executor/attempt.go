@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -84,6 +85,7 @@ func (a *attempt) run(ctx context.Context) finding {
 		a.slot.cancel(ctx)
 		return a.report(answered{}, started, a.finding(nil, asError(err, events.CodeInternal), nil))
 	}
+	a.limitRefusals(request)
 	response, err := a.do(a.task.Provider, request)
 	if err != nil {
 		a.unanswered(ctx, a.slot)
@@ -170,7 +172,7 @@ func (a *attempt) interrupted(ctx context.Context, err error) *events.Error {
 func (a *attempt) finding(data json.RawMessage, failure *events.Error, cause error) finding {
 	f := finding{data: data, failure: failure, version: a.credential.Version}
 	var answer *providers.Failure
-	nothingDone := isRefusedStream(cause)
+	nothingDone := isRefusedStream(cause) || errors.Is(cause, errNotTaken)
 	if errors.As(cause, &answer) {
 		f.retryAfter, nothingDone = answer.RetryAfter, answer.NothingDone
 	}
@@ -189,6 +191,27 @@ func (a *attempt) finding(data json.RawMessage, failure *events.Error, cause err
 // and nobody else's.
 func keyOf(t *task) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("plugfn\x00"+t.UserID+"\x00"+t.ID)).String()
+}
+
+// errNotTaken says that a server has refused a write again and again.
+var errNotTaken = errors.New("the server does not take the request")
+
+// limitRefusals has net/http send a write once more at most, and what it was
+// refused does not count as sent. It asks for the body anew where the server has
+// not processed the request, which nobody learns if the time ends while it waits
+// to try for the third time: it looks like a write without an answer then.
+func (a *attempt) limitRefusals(request *http.Request) {
+	again, refused := request.GetBody, 0
+	if again == nil {
+		return
+	}
+	request.GetBody = func() (io.ReadCloser, error) {
+		a.sent.Store(false)
+		if refused++; refused > 1 {
+			return nil, errNotTaken
+		}
+		return again()
+	}
 }
 
 // isRefusedStream reports whether the server has said, in HTTP/2, that it did

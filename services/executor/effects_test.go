@@ -327,6 +327,28 @@ func TestDeathAtEveryStep(t *testing.T) {
 	}
 }
 
+// To go on with what an executor has left behind is no retry of a provider that
+// fails: it needs nothing of its budget.
+func TestDeathNeedsNoBudget(t *testing.T) {
+	s := tell(t, nil)
+	s.tune = func(service *Service) {
+		service.health = newHealth(0)
+		service.health.pulse("fake", s.provider.URL).budget.left = 0
+	}
+	var died atomic.Bool
+	s.reached = func(p point, _ string) error {
+		if p == pointClaimed && died.CompareAndSwap(false, true) {
+			return errors.New("died")
+		}
+		return nil
+	}
+	s.start()
+	s.request(events.ActionRequest{ID: "r1", Action: "things.put", Params: json.RawMessage(`{"title":"a"}`)})
+	if r := s.results(1)[0]; r.Outcome != events.Succeeded || !died.Load() {
+		t.Errorf("got %+v, %v", r, r.Error)
+	}
+}
+
 // A provider that fails is left alone: its requests wait and are not failed.
 func TestBreaker(t *testing.T) {
 	o := &orders{script: strings.Split(strings.TrimSuffix(strings.Repeat("500,", breakerLeast), ","), ",")}

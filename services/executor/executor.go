@@ -237,7 +237,9 @@ func outlive(ctx context.Context, d time.Duration) (context.Context, context.Can
 }
 
 // backoff is how long a request waits after trouble of ours (bus, journal,
-// auth service): 1 s, doubling up to 30 s.
+// auth service): 1 s, doubling up to 8 s. Deliveries that ended with their
+// executor count as well, so that it must not grow long: a request that has
+// outlived some of them may be claimed, and others with its id wait for it.
 func backoff(deliveries uint64) time.Duration {
-	return min(time.Second<<min(deliveries-min(deliveries, 1), 5), 30*time.Second)
+	return time.Second << min(deliveries-min(deliveries, 1), 3)
 }

@@ -275,6 +275,32 @@ func (f *refuser) refuses() bool {
 // whatever its effect.
 func TestRefusedStream(t *testing.T) {
 	f := &refuser{refuse: 2}
+	s := f.tell(t)
+	s.request(write("r1", "a"))
+	r := s.results(1)[0]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.Outcome != events.Succeeded || f.refused != 2 || f.taken != 1 {
+		t.Errorf("%s, %v: %d refused, %d carried out", r.Outcome, r.Error, f.refused, f.taken)
+	}
+}
+
+// One that is refused for ever has failed, however little time there is: nothing
+// was done.
+func TestRefusedStreamForEver(t *testing.T) {
+	f := &refuser{refuse: 1 << 30}
+	s := f.tell(t)
+	r := write("r1", "a")
+	r.Timeout, r.MaxAttempts = 800*time.Millisecond, 2
+	s.request(r)
+	if r := s.results(1)[0]; r.Outcome != events.Failed || r.Error.Code != events.CodeProviderUnavailable || r.Attempts != 0 || len(r.AttemptLog) != 2 {
+		t.Errorf("%s, %v after %+v", r.Outcome, r.Error, r.AttemptLog)
+	}
+}
+
+// tell starts an executor for which f is the provider.
+func (f *refuser) tell(t *testing.T) *story {
+	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	server.EnableHTTP2 = true
 	server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
@@ -285,11 +311,5 @@ func TestRefusedStream(t *testing.T) {
 	client := outbound.New(outbound.Config{Trusted: []string{server.URL}, TLS: server.Client().Transport.(*http.Transport).TLSClientConfig})
 	s := tell(t, nil, at(t, fakePack, server.URL, client))
 	s.start()
-	s.request(write("r1", "a"))
-	r := s.results(1)[0]
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if r.Outcome != events.Succeeded || f.refused != 2 || f.taken != 1 {
-		t.Errorf("%s, %v: %d refused, %d carried out", r.Outcome, r.Error, f.refused, f.taken)
-	}
+	return s
 }

@@ -54,6 +54,8 @@ type entry struct {
 
 	Queued bool `json:"queued,omitempty"` // its turn for a slot was far ahead
 
+	Orphaned bool `json:"orphaned,omitempty"` // the executor of the last attempt went away, which is not the provider's fault
+
 	Last *events.Error `json:"last,omitempty"` // what the last attempt came to
 
 	revision uint64 // 0: not in the bucket yet

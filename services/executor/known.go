@@ -64,6 +64,7 @@ func (w *worker) leave(t *task, e *entry) error {
 
 // orphaned is what an attempt came to whose executor went away.
 func orphaned(t *task, e *entry) finding {
+	e.Orphaned = true
 	e.note(events.Attempt{At: e.SentAt, Class: string(classUncertain), Code: events.CodeOutcomeUnknown})
 	return finding{
 		class:   classUncertain,

@@ -104,7 +104,7 @@ func (w *worker) try(ctx context.Context, t *task, p plan, c providers.Credentia
 			return w.noSlot(ctx, t, e, err)
 		}
 	}
-	if pause, why := w.health.admit(t.Provider, base, w.Now(), e.Attempts > 0); pause > 0 {
+	if pause, why := w.health.admit(t.Provider, base, w.Now(), e.Attempts > 0 && !e.Orphaned); pause > 0 {
 		if s != nil {
 			s.cancel(ctx)
 		}
@@ -143,6 +143,7 @@ func (w *worker) admitted(ctx context.Context, t *task, p plan, c providers.Cred
 		return f, err
 	}
 	e.Attempts++
+	e.Orphaned = false
 	if err := w.claim(ctx, t, p, e); err != nil {
 		if s != nil {
 			s.cancel(ctx)
