@@ -3,6 +3,7 @@ package limiter
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +81,13 @@ func (l *Limiter) Reserve(ctx context.Context, c Call, until time.Time) (Decisio
 func (l *Limiter) Release(ctx context.Context, p Permit, r Report) error {
 	l.holds.learn(&p, time.Now())
 	return l.store.Release(ctx, p, r)
+}
+
+// Settles reports whether Release with r changes anything. It does not where the
+// permit holds no place and the call cost what was asked, and the response said
+// nothing: then it may be left out.
+func (p *Permit) Settles(r *Report) bool {
+	return len(p.Concurrency)+len(r.Pauses) > 0 || slices.ContainsFunc(p.Limits, func(t Taken) bool { return r.settles(&t) })
 }
 
 // Cancel gives back a permit whose call is not made. What is given back is as

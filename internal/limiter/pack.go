@@ -154,11 +154,17 @@ func (b *Bounds) override(id string) (Override, bool) {
 
 // ReportOf is the report of what was found in a response.
 func ReportOf(o providers.Observation) Report {
-	r := Report{Used: make(map[string]int64, len(o.Used)), Windows: make(map[string]Window, len(o.Windows))}
+	var r Report
 	for id, used := range o.Used {
+		if r.Used == nil {
+			r.Used = make(map[string]int64, len(o.Used))
+		}
 		r.Used[id] = int64(used)
 	}
 	for id, w := range o.Windows {
+		if r.Windows == nil {
+			r.Windows = make(map[string]Window, len(o.Windows))
+		}
 		r.Windows[id] = Window{Remaining: w.Remaining, Reset: w.Reset}
 	}
 	if o.Pause != nil {

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,7 +95,7 @@ func (s *subscription) again(h *held, m *nats.Msg, meta *nats.MsgMetadata) {
 func (s *subscription) hold(at position, m *nats.Msg, meta *nats.MsgMetadata) *held {
 	h := &held{at: at, reply: m.Reply, size: m.Size(), deliveries: meta.NumDelivered, message: MessageOf(m)}
 	if h.message.UUID == "" {
-		h.message.UUID = fmt.Sprintf("%s:%d", meta.Stream, meta.Sequence.Stream)
+		h.message.UUID = meta.Stream + ":" + strconv.FormatUint(meta.Sequence.Stream, 10)
 	}
 	r := Received{m.Subject, meta.Stream, meta.Sequence.Stream, meta.NumDelivered, meta.Timestamp}
 	r.note(h.message.Metadata)

@@ -61,7 +61,7 @@ func (a *Action) ObservesBody() bool {
 // Nothing a provider sends is an error: what cannot be read says nothing.
 func (a *Action) Observe(limits []BoundLimit, resp Response) Observation {
 	r := response{http: &a.pack.HTTP, status: resp.Status, header: resp.Header, raw: resp.Body}
-	found := Observation{Used: map[string]int{}, Windows: map[string]SeenWindow{}}
+	found := Observation{}
 	exhausted := false
 	for _, l := range limits {
 		if l.Rate == (Rate{}) || l.Observe == "" && l.Read == nil || !l.When.IsZero() && !r.holds(l.When) {
@@ -69,10 +69,16 @@ func (a *Action) Observe(limits []BoundLimit, resp Response) Observation {
 		}
 		if l.Read != nil {
 			if used, ok := r.number(l.Read.Used); ok {
+				if found.Used == nil {
+					found.Used = map[string]int{}
+				}
 				found.Used[l.ID] = int(min(used, maxRateCount))
 			}
 		}
 		if w, ok := l.window(&r, resp.At); ok {
+			if found.Windows == nil {
+				found.Windows = map[string]SeenWindow{}
+			}
 			found.Windows[l.ID] = w
 			exhausted = exhausted || w.Remaining < int64(l.Cost) && w.Reset > 0
 		}

@@ -77,7 +77,7 @@ func (a *attempt) run(ctx context.Context) finding {
 		return a.report(answered{r.status, r.requestID}, started, f)
 	}
 	defer a.outdate(ctx)
-	request, err := a.plan.asked.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.credential, keyOf(a.task))
+	request, err := a.plan.asked.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.credential, a.key())
 	if err == nil {
 		err = a.attach(ctx, request)
 	}
@@ -185,6 +185,14 @@ func (a *attempt) finding(data json.RawMessage, failure *events.Error, cause err
 	}
 	f.interrupted = failure != nil && failure.Code == events.CodeCanceled
 	return f
+}
+
+// key is keyOf, where the action has a place for it.
+func (a *attempt) key() string {
+	if a.plan.action.Idempotency == nil {
+		return ""
+	}
+	return keyOf(a.task)
 }
 
 // keyOf is the idempotency key of a request: the same for all attempts at it,

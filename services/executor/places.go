@@ -21,12 +21,14 @@ type places struct {
 	used   int
 	count  uint64               // who came so far
 	lines  map[string]*userLine // :: user, those that are worked for or wait
+	queues map[string]*userLine // those of lines in which somebody waits
 	around crowd
 	lonely bool // only one user has asked of late
 }
 
 // userLine is one user's.
 type userLine struct {
+	user          string
 	running       int
 	express, bulk []*entrant
 }
@@ -38,7 +40,7 @@ type entrant struct {
 }
 
 func newPlaces(most, each int, now func() time.Time) *places {
-	return &places{most: most, each: each, now: now, lines: map[string]*userLine{}}
+	return &places{most: most, each: each, now: now, lines: map[string]*userLine{}, queues: map[string]*userLine{}}
 }
 
 // alone is how many places one has whom nobody is beside: not all, for the next
@@ -87,9 +89,10 @@ func (p *places) line(user string, express bool) *entrant {
 	defer p.mu.Unlock()
 	l := p.lines[user]
 	if l == nil {
-		l = &userLine{}
+		l = &userLine{user: user}
 		p.lines[user] = l
 	}
+	p.queues[user] = l
 	p.count++
 	w := &entrant{admitted: make(chan struct{}), since: p.count}
 	if express {
@@ -109,7 +112,7 @@ func (p *places) leave(user string) {
 	p.used--
 	l := p.lines[user]
 	l.running--
-	p.forget(user, l)
+	p.forget(l)
 	p.admit()
 }
 
@@ -121,13 +124,18 @@ func (p *places) withdraw(user string, w *entrant) bool {
 	if l == nil || !without(&l.express, w) && !without(&l.bulk, w) {
 		return false
 	}
-	p.forget(user, l)
+	p.forget(l)
 	return true
 }
 
-func (p *places) forget(user string, l *userLine) {
-	if l.running == 0 && len(l.express)+len(l.bulk) == 0 {
-		delete(p.lines, user)
+// forget lets go of a line as far as nobody is in it.
+func (p *places) forget(l *userLine) {
+	if len(l.express)+len(l.bulk) > 0 {
+		return
+	}
+	delete(p.queues, l.user)
+	if l.running == 0 {
+		delete(p.lines, l.user)
 	}
 }
 
@@ -147,6 +155,7 @@ func (p *places) admit() {
 		*from = (*from)[1:]
 		l.running++
 		p.used++
+		p.forget(l)
 		close(w.admitted)
 	}
 }
@@ -154,7 +163,7 @@ func (p *places) admit() {
 // next is the line whose turn it is, nil for none.
 func (p *places) next() *userLine {
 	var best *userLine
-	for _, l := range p.lines {
+	for _, l := range p.queues {
 		if p.mayEnter(l) && (best == nil || l.goesBefore(best)) {
 			best = l
 		}
@@ -164,8 +173,6 @@ func (p *places) next() *userLine {
 
 func (p *places) mayEnter(l *userLine) bool {
 	switch {
-	case len(l.express)+len(l.bulk) == 0:
-		return false
 	case p.lonely:
 		return l.running < p.alone()
 	case l.running >= p.each:

@@ -207,18 +207,22 @@ func (s *slot) free(ctx context.Context) {
 }
 
 func (s *slot) settle(ctx context.Context, r limiter.Report) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settling)
-	defer cancel()
 	for i, p := range s.permits {
 		if i > 0 {
 			r.Pauses = nil // one refusal pauses once
 		}
-		if p.Scope == "" && len(s.permits) > 1 {
+		if p.Scope == "" && len(s.permits) > 1 || !p.Settles(&r) {
 			continue
 		}
-		if err := s.Limiter.Release(ctx, p, r); err != nil {
-			s.Log.Warn().Err(err).Msg("slot of a call not released")
-		}
+		s.release(ctx, p, r)
+	}
+}
+
+func (s *slot) release(ctx context.Context, p limiter.Permit, r limiter.Report) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settling)
+	defer cancel()
+	if err := s.Limiter.Release(ctx, p, r); err != nil {
+		s.Log.Warn().Err(err).Msg("slot of a call not released")
 	}
 }
 
