@@ -204,10 +204,11 @@ func keyOf(t *task) string {
 // errNotTaken says that a server has refused a write again and again.
 var errNotTaken = errors.New("the server does not take the request")
 
-// limitRefusals has net/http send a write once more at most, and what it was
-// refused does not count as sent. It asks for the body anew where the server has
-// not processed the request, which nobody learns if the time ends while it waits
-// to try for the third time: it looks like a write without an answer then.
+// limitRefusals has net/http send a write twice more at most, and what it was
+// refused does not count as sent. net/http asks for the body anew where the
+// server has not processed the request, and then waits, longer each time, to send
+// it again: when the time of the attempt ends meanwhile, it must not look like a
+// write without an answer.
 func (a *attempt) limitRefusals(request *http.Request) {
 	again, refused := request.GetBody, 0
 	if again == nil {
@@ -215,7 +216,7 @@ func (a *attempt) limitRefusals(request *http.Request) {
 	}
 	request.GetBody = func() (io.ReadCloser, error) {
 		a.sent.Store(false)
-		if refused++; refused > 1 {
+		if refused++; refused > 2 {
 			return nil, errNotTaken
 		}
 		return again()

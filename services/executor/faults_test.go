@@ -290,11 +290,15 @@ func TestRefusedStream(t *testing.T) {
 func TestRefusedStreamForEver(t *testing.T) {
 	f := &refuser{refuse: 1 << 30}
 	s := f.tell(t)
-	r := write("r1", "a")
-	r.Timeout, r.MaxAttempts = 800*time.Millisecond, 2
-	s.request(r)
-	if r := s.results(1)[0]; r.Outcome != events.Failed || r.Error.Code != events.CodeProviderUnavailable || r.Attempts != 0 || len(r.AttemptLog) != 2 {
-		t.Errorf("%s, %v after %+v", r.Outcome, r.Error, r.AttemptLog)
+	for id, timeout := range map[string]time.Duration{"r1": 0, "r2": 500 * time.Millisecond} {
+		r := write(id, "a")
+		r.Timeout, r.MaxAttempts = timeout, 2
+		s.request(r)
+	}
+	for _, r := range s.results(2) {
+		if r.Outcome != events.Failed || r.Attempts != 0 || len(r.AttemptLog) != 2 {
+			t.Errorf("%s: %s, %v after %+v", r.ID, r.Outcome, r.Error, r.AttemptLog)
+		}
 	}
 }
 
