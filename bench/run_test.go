@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -149,7 +148,7 @@ func BenchmarkWorkflowTwoSteps(b *testing.B) {
 		}
 		result := events.Result{
 			ID: request.ID, UserID: request.UserID, Provider: request.Provider, Action: request.Action, Outcome: events.Succeeded,
-			Data: json.RawMessage(request.Params),
+			Data: request.Params,
 		}
 		out, err := result.Msg()
 		if err == nil {
