@@ -2,6 +2,7 @@ package validate
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -53,19 +55,30 @@ type scaler struct{ name, kind, target string }
 // The resources of others, as far as they are used here: what is not listed is
 // an error, so that a misspelled field is one.
 type (
+	target struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Name       string `json:"name"`
+	}
 	httpRoute struct {
 		metav1.TypeMeta `json:",inline"`
 		Metadata        metav1.ObjectMeta `json:"metadata"`
 		Spec            struct {
-			ParentRefs []struct{ Name, Namespace string } `json:"parentRefs"`
-			Hostnames  []string                           `json:"hostnames"`
-			Rules      []struct {
+			ParentRefs []struct {
+				Name      string `json:"name"`
+				Namespace string `json:"namespace"`
+			} `json:"parentRefs"`
+			Hostnames []string `json:"hostnames"`
+			Rules     []struct {
 				Matches []struct {
-					Path struct{ Type, Value string } `json:"path"`
+					Path struct {
+						Type  string `json:"type"`
+						Value string `json:"value"`
+					} `json:"path"`
 				} `json:"matches"`
 				BackendRefs []struct {
-					Name string
-					Port int32
+					Name string `json:"name"`
+					Port int32  `json:"port"`
 				} `json:"backendRefs"`
 			} `json:"rules"`
 		} `json:"spec"`
@@ -74,14 +87,17 @@ type (
 		metav1.TypeMeta `json:",inline"`
 		Metadata        metav1.ObjectMeta `json:"metadata"`
 		Spec            struct {
-			ScaleTargetRef  struct{ APIVersion, Kind, Name string }  `json:"scaleTargetRef"`
-			MinReplicaCount int                                      `json:"minReplicaCount"`
-			MaxReplicaCount int                                      `json:"maxReplicaCount"`
-			CooldownPeriod  int                                      `json:"cooldownPeriod"`
-			Fallback        struct{ FailureThreshold, Replicas int } `json:"fallback"`
-			Triggers        []struct {
-				Type     string
-				Metadata map[string]string
+			ScaleTargetRef  target `json:"scaleTargetRef"`
+			MinReplicaCount int    `json:"minReplicaCount"`
+			MaxReplicaCount int    `json:"maxReplicaCount"`
+			CooldownPeriod  int    `json:"cooldownPeriod"`
+			Fallback        struct {
+				FailureThreshold int `json:"failureThreshold"`
+				Replicas         int `json:"replicas"`
+			} `json:"fallback"`
+			Triggers []struct {
+				Type     string            `json:"type"`
+				Metadata map[string]string `json:"metadata"`
 			} `json:"triggers"`
 		} `json:"spec"`
 	}
@@ -89,12 +105,15 @@ type (
 		metav1.TypeMeta `json:",inline"`
 		Metadata        metav1.ObjectMeta `json:"metadata"`
 		Spec            struct {
-			RefreshInterval metav1.Duration             `json:"refreshInterval"`
-			SecretStoreRef  struct{ Kind, Name string } `json:"secretStoreRef"`
-			Target          struct{ Name string }       `json:"target"`
+			RefreshInterval metav1.Duration `json:"refreshInterval"`
+			SecretStoreRef  target          `json:"secretStoreRef"`
+			Target          target          `json:"target"`
 			Data            []struct {
-				SecretKey string
-				RemoteRef struct{ Key, Property string }
+				SecretKey string `json:"secretKey"`
+				RemoteRef struct {
+					Key      string `json:"key"`
+					Property string `json:"property"`
+				} `json:"remoteRef"`
 			} `json:"data"`
 		} `json:"spec"`
 	}
@@ -102,9 +121,14 @@ type (
 		metav1.TypeMeta `json:",inline"`
 		Metadata        metav1.ObjectMeta `json:"metadata"`
 		Spec            struct {
-			Selector     metav1.LabelSelector                                   `json:"selector"`
-			TargetLabels []string                                               `json:"targetLabels"`
-			Endpoints    []struct{ Port, Path, Interval, ScrapeTimeout string } `json:"endpoints"`
+			Selector     metav1.LabelSelector `json:"selector"`
+			TargetLabels []string             `json:"targetLabels"`
+			Endpoints    []struct {
+				Port          string `json:"port"`
+				Path          string `json:"path"`
+				Interval      string `json:"interval"`
+				ScrapeTimeout string `json:"scrapeTimeout"`
+			} `json:"endpoints"`
 		} `json:"spec"`
 	}
 	prometheusRule struct {
@@ -190,7 +214,12 @@ func decode(t *testing.T, all [][]byte) *cluster {
 // strictly decodes a resource; a field that its type does not have is an error.
 func strictly[T any](text []byte) (*T, error) {
 	var v T
-	return &v, yaml.UnmarshalStrict(text, &v)
+	text, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return &v, err
+	}
+	unknown, err := json.UnmarshalStrict(text, &v) // minds the case, as Kubernetes does
+	return &v, errors.Join(append(unknown, err)...)
 }
 
 func (c *cluster) add(kind string, text []byte) error {
@@ -338,6 +367,7 @@ func (w *workload) env(name string) string {
 func TestDecodingIsStrict(t *testing.T) {
 	for _, text := range []string{
 		"apiVersion: apps/v1\nkind: Deployment\nspec: {replica: 2}\n",
+		"apiVersion: apps/v1\nkind: Deployment\nspec: {Replicas: 2}\n",
 		"apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nspec: {minReplicas: 2}\n",
 		"apiVersion: example.com/v1\nkind: Other\n",
 	} {
