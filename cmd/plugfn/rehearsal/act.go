@@ -51,7 +51,7 @@ func (s *stage) carryOut(e machine.Act) (json.RawMessage, error) {
 		return nil, err
 	}
 	if e.Pages < 2 {
-		return action.Read(s.ask(request))
+		return action.Read(s.ask(request)) //nolint:bodyclose // it is in memory
 	}
 	return s.pages(action, at, request, e, credential(pack))
 }
@@ -61,7 +61,7 @@ func (s *stage) pages(action *providers.Action, at string, request *http.Request
 	var all []json.RawMessage
 	params := e.Params
 	for range e.Pages {
-		page, err := action.ReadPage(s.ask(request), params)
+		page, err := action.ReadPage(s.ask(request), params) //nolint:bodyclose // it is in memory
 		if err != nil {
 			return nil, err
 		}
