@@ -12,15 +12,17 @@ import (
 )
 
 const (
-	defaultMaxBody    = 25 << 20
-	limitMaxBody      = 100 << 20
-	limitSignedBody   = 1 << 20 // of bodies that are read before they are verified
-	defaultAckWithin  = 5 * time.Second
-	limitAckWithin    = time.Minute
-	limitTolerance    = 15 * time.Minute
-	limitRetryHorizon = 31 * 24 * time.Hour
-	maxSecretKinds    = 8
+	defaultMaxBody   = 25 << 20
+	limitMaxBody     = 100 << 20
+	limitSignedBody  = 1 << 20 // of bodies that are read before they are verified
+	defaultAckWithin = 5 * time.Second
+	limitAckWithin   = time.Minute
+	limitTolerance   = 15 * time.Minute
+	maxSecretKinds   = 8
 )
+
+// LongestRetryHorizon is the longest that a pack may say.
+const LongestRetryHorizon = 31 * 24 * time.Hour
 
 // DefaultRetryHorizon is for how long a provider is taken to send deliveries
 // again whose pack does not say it.
@@ -38,8 +40,8 @@ func (w *Webhooks) check(r report) {
 	if w.AckWithin > limitAckWithin {
 		r("webhooks.ack_within", "must be at most %s", limitAckWithin)
 	}
-	if w.RetryHorizon > limitRetryHorizon {
-		r("webhooks.retry_horizon", "must be at most %s", limitRetryHorizon)
+	if w.RetryHorizon > LongestRetryHorizon {
+		r("webhooks.retry_horizon", "must be at most %s", LongestRetryHorizon)
 	}
 	w.checkSecrets(r)
 	w.checkVerifiers(r)

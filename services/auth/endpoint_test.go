@@ -413,6 +413,12 @@ func TestEndpointParameters(t *testing.T) {
 	if e.Webhooks.Verifiers[0].Scheme != "hmac" || len(e.Webhooks.Event) != 1 {
 		t.Errorf("block %+v", e.Webhooks)
 	}
+	if own, _ := x.Webhooks(e.ID); own != e.Webhooks {
+		t.Errorf("by its id %+v", own)
+	}
+	if own, _ := x.Webhooks("whk_none"); own != nil {
+		t.Errorf("of no endpoint %+v", own)
+	}
 	for _, wrong := range []string{`{"evnt":["json:/kind"]}`, `{"event":["jsn:/kind"]}`, `{"verify":[]}`} {
 		if got := f.do(t, "PATCH", pathEndpoints+"/"+v.ID, `{"webhooks":`+wrong+`}`); got.status != 422 || !strings.Contains(got.problem(t).Detail, "webhooks") {
 			t.Errorf("%s: %d %s", wrong, got.status, got.body)

@@ -44,6 +44,7 @@ type Endpoints struct {
 	mu      sync.RWMutex
 	kept    map[string]*keptEndpoint            // :: key → what is known of it
 	byToken map[[sha256.Size]byte]*keptEndpoint // :: digest of provider and token → the same
+	byID    map[string]*keptEndpoint            // the same
 	stale   map[string]bool                     // keys of those that have changed since they were asked for
 	news    map[string]time.Time                // :: key → delivery that nobody was told of
 }
@@ -74,7 +75,7 @@ func NewEndpoints(cfg EndpointsConfig) (*Endpoints, error) {
 	}
 	return &Endpoints{
 		cfg: cfg, pair: pair, public: public, loaded: make(chan struct{}), kept: map[string]*keptEndpoint{},
-		byToken: map[[sha256.Size]byte]*keptEndpoint{}, stale: map[string]bool{}, news: map[string]time.Time{},
+		byToken: map[[sha256.Size]byte]*keptEndpoint{}, byID: map[string]*keptEndpoint{}, stale: map[string]bool{}, news: map[string]time.Time{},
 	}, nil
 }
 
@@ -113,6 +114,18 @@ func (x *Endpoints) Endpoint(provider, token string) (e endpoint.Endpoint, found
 		}
 	}
 	return e, true, all
+}
+
+// Webhooks finds what reads the deliveries of the endpoint with an id: nil where
+// its pack's own block does, or where there is no such endpoint. all as of
+// [Endpoints.Endpoint].
+func (x *Endpoints) Webhooks(id string) (own *providers.Webhooks, all bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if k := x.byID[id]; k != nil {
+		own = k.Webhooks
+	}
+	return own, x.isLoaded() && len(x.stale) == 0
 }
 
 // Loaded is closed once it is known which endpoints there are.
@@ -222,6 +235,9 @@ func (x *Endpoints) unlink(k *keptEndpoint) {
 	if x.byToken[k.digest] == k {
 		delete(x.byToken, k.digest)
 	}
+	if x.byID[k.ID] == k {
+		delete(x.byID, k.ID)
+	}
 }
 
 // settle takes away what was deleted while nobody followed.
@@ -324,6 +340,7 @@ func (x *Endpoints) take(g *endpointsGrant) (taken int) {
 			x.kept[h.Key] = fresh
 			if fresh.ID != "" {
 				x.byToken[fresh.digest] = fresh
+				x.byID[fresh.ID] = fresh
 			}
 			delete(x.stale, h.Key)
 			taken++

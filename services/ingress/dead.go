@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -113,13 +112,7 @@ func (d *DeadDelivery) Endpoint() string {
 	return ""
 }
 
-func (d *DeadDelivery) endpoint() string {
-	const place = 3 // /plugfn/<provider>/<endpoint>/…
-	if parts := strings.Split(d.letter.Source, "/"); len(parts) > place {
-		return parts[place]
-	}
-	return appEndpoint
-}
+func (d *DeadDelivery) endpoint() string { return endpointOf(d.letter.Source) }
 
 // Revived is what came of a dead delivery.
 type Revived struct {

@@ -19,6 +19,9 @@ type Endpoints interface {
 	// Endpoint finds the endpoint of a provider with that token. all is false
 	// while there may be others, or other secrets of it.
 	Endpoint(provider, token string) (e endpoint.Endpoint, found, all bool)
+	// Webhooks finds what reads the deliveries of the endpoint with an id: nil
+	// where the pack's own block does, or there is no such endpoint. all as above.
+	Webhooks(id string) (own *providers.Webhooks, all bool)
 	// Seen hears that a genuine delivery came. It does not wait.
 	Seen(e endpoint.Endpoint)
 	// Learn stores a secret that the handshake of a pending endpoint brought.

@@ -42,6 +42,17 @@ func (h *house) Endpoint(provider, token string) (endpoint.Endpoint, bool, bool)
 	return e, ok, !h.partly
 }
 
+func (h *house) Webhooks(id string) (*providers.Webhooks, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.all {
+		if e.ID == id {
+			return e.Webhooks, !h.partly
+		}
+	}
+	return nil, !h.partly
+}
+
 func (h *house) Seen(e endpoint.Endpoint) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

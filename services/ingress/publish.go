@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -95,6 +96,15 @@ const maxAtOnce = 32
 // endpoint.
 func eventSource(provider, endpoint, connection string) string {
 	return "/plugfn/" + provider + "/" + endpoint + "/" + events.Token(connection)
+}
+
+// endpointOf is the endpoint in a ce-source.
+func endpointOf(source string) string {
+	const place = 3 // /plugfn/<provider>/<endpoint>/…
+	if parts := strings.SplitN(source, "/", place+2); len(parts) > place {
+		return parts[place]
+	}
+	return appEndpoint
 }
 
 func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n addressed) *nats.Msg {

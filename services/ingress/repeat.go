@@ -78,12 +78,26 @@ func (s *Service) put(ctx context.Context, to *commit.Store, msg *nats.Msg) (com
 	return to.Publish(ctx, msg)
 }
 
-// webhooksOf is the block of the provider that a message is of.
+// webhooksOf is the block that made the event in a message: that of its
+// endpoint, or of its provider.
 func (s *Service) webhooksOf(msg *nats.Msg) *providers.Webhooks {
-	if pack, ok := s.Providers.Pack(msg.Header.Get("ce-provider")); ok && pack.Webhooks != nil {
+	pack, ok := s.Providers.Pack(msg.Header.Get("ce-provider"))
+	if !ok || pack.Webhooks == nil {
+		return &providers.Webhooks{}
+	}
+	at := endpointOf(msg.Header.Get("ce-source"))
+	if !pack.Webhooks.Parametrised || s.Endpoints == nil || at == appEndpoint {
 		return pack.Webhooks
 	}
-	return &providers.Webhooks{}
+	own, all := s.Endpoints.Webhooks(at)
+	switch {
+	case own != nil:
+		return own
+	case all:
+		return pack.Webhooks
+	default: // remembered for too long rather than too short
+		return &providers.Webhooks{RetryHorizon: providers.LongestRetryHorizon, Varies: pack.Webhooks.Varies}
+	}
 }
 
 // outlasts reports whether deliveries may come again after the stream has

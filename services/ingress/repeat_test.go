@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/bus/bustest"
+	"github.com/plugfn/plugfn/internal/endpoint"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -264,6 +266,94 @@ func TestRepetitionThroughTheSpool(t *testing.T) {
 	a.eventually("the events of the outage", func() bool { return slices.Contains(ids(a.found()), "evt_2") })
 	if got := ids(a.found()); !slices.Equal(got, []string{"evt_1", "evt_2"}) {
 		t.Errorf("events %v", got)
+	}
+}
+
+// An endpoint with a block of its own has the horizon of that block, whichever
+// way its events come to the bus.
+func TestHorizonOfAnEndpoint(t *testing.T) {
+	o, local := newOutage(t), newSpool(t, t.TempDir(), 0)
+	h := newHouse()
+	a := openForgetfulOn(t, o.client, func(c *Config) { c.Spool, c.Endpoints = local.JetStream(), h })
+	defer func() { a.close(); _ = local.Close() }()
+	pack, _ := a.registry.Pack("generic")
+	own, err := pack.Webhooks.With([]byte(`{"retry_horizon":"48h","varies":["/attempt"],"verify":[{"scheme":"token","signature":{"from":"header:X-Token"}}]}`), providers.App{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.all["generic/one"] = endpoint.Endpoint{
+		ID: "whk_one", Provider: "generic", UserID: "u1", ConnectionID: "c/1", State: endpoint.Active, Webhooks: own, Secrets: []providers.Secret{providers.NewSecret([]byte(secret))},
+	}
+	send := func(id string, attempt int) {
+		t.Helper()
+		status, _ := a.send("generic/one", &providers.Delivery{
+			Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}, "X-Token": {secret}},
+			Body: []byte(fmt.Sprintf(`{"id":%q,"type":"made","attempt":%d}`, id, attempt)),
+		})
+		if status != http.StatusOK {
+			t.Fatalf("%s: status %d", id, status)
+		}
+	}
+	send("d-1", 1)
+	a.remembered(1)
+	a.forget()
+	send("d-1", 2)
+	o.begin()
+	send("d-1", 3)
+	send("d-2", 1)
+	o.end()
+	a.remembered(2)
+	if got := ids(a.found()); !slices.Equal(got, []string{"d-1", "d-2"}) {
+		t.Errorf("events %v", got)
+	}
+	places, err := a.js.Stream(t.Context(), "KV_"+bus.BucketDeliveries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range places.CachedInfo().State.LastSeq {
+		place, err := places.GetMsg(t.Context(), seq+1)
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			t.Fatal(err)
+		}
+		if err == nil && place.Header.Get(jetstream.MsgTTLHeader) != "173700s" { // 48 h and the window
+			t.Errorf("remembered for %q", place.Header.Get(jetstream.MsgTTLHeader))
+		}
+	}
+}
+
+// TestWhoseBlock: as long as it is not known what an endpoint says, its events are
+// remembered for as long as it may say.
+func TestWhoseBlock(t *testing.T) {
+	g, h := openHouse(t)
+	pack, _ := g.registry.Pack("generic")
+	own, err := pack.Webhooks.With([]byte(`{"retry_horizon":"48h"}`), providers.App{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.all["generic/one"] = endpoint.Endpoint{ID: "whk_one", Provider: "generic", Webhooks: own}
+	h.all["generic/two"] = endpoint.Endpoint{ID: "whk_two", Provider: "generic"}
+	for _, tt := range []struct {
+		provider, source string
+		partly           bool
+		want             time.Duration
+	}{
+		{"generic", "/plugfn/generic/whk_one/_", false, 48 * time.Hour},
+		{"generic", "/plugfn/generic/whk_one/_", true, 48 * time.Hour},
+		{"generic", "/plugfn/generic/whk_two/_", false, providers.DefaultRetryHorizon},
+		{"generic", "/plugfn/generic/whk_gone/_", false, providers.DefaultRetryHorizon},
+		{"generic", "/plugfn/generic/whk_gone/_", true, providers.LongestRetryHorizon},
+		{"generic", "/plugfn/generic/_/_", true, providers.DefaultRetryHorizon},
+		{"generic", "nonsense", true, providers.DefaultRetryHorizon},
+		{"stripe", "/plugfn/stripe/whk_gone/_", true, 72 * time.Hour},
+		{"nobody", "", true, 0},
+	} {
+		h.mu.Lock()
+		h.partly = tt.partly
+		h.mu.Unlock()
+		msg := &nats.Msg{Header: nats.Header{"ce-provider": {tt.provider}, "ce-source": {tt.source}}}
+		if got := g.service.webhooksOf(msg).RetryHorizon; got != tt.want {
+			t.Errorf("%s, known in part %t: %s, want %s", tt.source, tt.partly, got, tt.want)
+		}
 	}
 }
 
