@@ -18,6 +18,8 @@ type webhooksView struct {
 	SentAgain    bool     `json:"sent_again"`               // what was not accepted
 	SentAgainFor string   `json:"sent_again_for,omitempty"` // "": the pack does not know
 	Account      bool     `json:"account"`                  // deliveries say whose they are; otherwise their endpoint does
+	Sources      []string `json:"sources,omitempty"`        // pages of the provider
+	Unconfirmed  []string `json:"unconfirmed,omitempty"`    // what none was found to say
 }
 
 func viewOfWebhooks(w *providers.Webhooks) *webhooksView {
@@ -26,6 +28,7 @@ func viewOfWebhooks(w *providers.Webhooks) *webhooksView {
 	}
 	v := &webhooksView{
 		SetUp: w.Hint, Proofs: []string{}, AnswerWithin: short(w.AckWithin), SentAgain: w.SendsAgain(), Account: len(w.Account) > 0,
+		Sources: w.Sources, Unconfirmed: w.Unconfirmed,
 	}
 	if v.SentAgain && w.RetryHorizon != providers.DefaultRetryHorizon {
 		v.SentAgainFor = short(w.RetryHorizon)
@@ -78,6 +81,8 @@ func (v *webhooksView) fields() []field {
 		{"sent again", v.again()},
 		{"answer within", v.AnswerWithin},
 		{"connection", whose},
+		{"sources", strings.Join(v.Sources, " ")},
+		{"unconfirmed", strings.Join(v.Unconfirmed, "; ")},
 	}
 }
 
@@ -93,10 +98,11 @@ Deliveries of all connections come to ` + "`/webhooks/<provider>`" + `, and the 
 
 - *Proves*: what a valid signature vouches for. ` + "`body+time`" + `: every byte, and when it was sent. ` + "`body`" + `: every byte; an old delivery can be sent again by whoever got hold of it, and is recognised by its id for as long as ids are kept. ` + "`origin`" + `: only that the sender knows the secret.
 - *Sent again*: whether, and for how long, a provider repeats what was not accepted. Where it never does, an outage of PlugFn loses deliveries.
+- *Not confirmed*: what of a pack no page of its provider was found to say, so that it comes from third parties, from memory or from caution. Watch it before you rely on it.
 - *Whose*: by the account that the delivery names, or by the endpoint that it comes to.
 
-| Provider | Set up | Proves | Sent again | Whose |
-|---|---|---|---|---|
+| Provider | Set up | Proves | Sent again | Whose | Not confirmed |
+|---|---|---|---|---|---|
 `)
 	for _, name := range names(packs) {
 		v := viewOfWebhooks(packs[name].Webhooks)
@@ -107,7 +113,7 @@ Deliveries of all connections come to ` + "`/webhooks/<provider>`" + `, and the 
 		if !v.Account {
 			whose = "endpoint"
 		}
-		cells := []string{packs[name].Display.Name + " `" + name + "`", v.SetUp, strings.Join(v.Proofs, ", "), v.again(), whose}
+		cells := []string{packs[name].Display.Name + " `" + name + "`", v.SetUp, strings.Join(v.Proofs, ", "), v.again(), whose, strings.Join(v.Unconfirmed, "; ")}
 		for i, cell := range cells {
 			cells[i] = strings.NewReplacer("|", `\|`, "\n", " ").Replace(cell)
 		}

@@ -142,6 +142,7 @@ func TestFormatRefuses(t *testing.T) {
 		"a secret in an answer":   {"handshake: [{when: {json:/a: b}, respond: {json: {s: {secret: signing}}}}]", "respond.json:", "neither the body nor a secret"},
 		"an echo after storing":   {"answer: [{json: {a: json:/b}}]", "answer[0].json:", "must be a number"},
 		"horizon":                 {"retry_horizon: 1000h", "retry_horizon:", "at most"},
+		"source":                  {"sources: [\"http://acme.example\"]", "sources[0]:", "must be an https address"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

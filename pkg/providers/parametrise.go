@@ -11,7 +11,9 @@ import (
 )
 
 // fixedKeys lists what an endpoint cannot replace.
-func fixedKeys() []string { return []string{"parametrised", "hint", "redeliver"} }
+func fixedKeys() []string {
+	return []string{"parametrised", "hint", "redeliver", "sources", "unconfirmed"}
+}
 
 // With returns the block with parts of it replaced, for one endpoint: fragment is
 // a mapping of keys of the block, in YAML or JSON, such as

@@ -3,6 +3,7 @@ package providers
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,11 @@ func (w *Webhooks) check(r report) {
 	w.checkAnswers(r)
 	w.checkKept(r)
 	w.checkVaries(r)
+	for i, page := range w.Sources {
+		if u, err := url.Parse(page); err != nil || u.Scheme != "https" || u.Host == "" {
+			r(item("webhooks.sources", i), "must be an https address")
+		}
+	}
 }
 
 func (n EventNames) check(r report) {

@@ -26,6 +26,8 @@ type Webhooks struct {
 	Varies       []string      `yaml:"varies"`        // pointers to the members of an event's JSON that differ between attempts of one delivery
 	KeepHeader   []string      `yaml:"keep_headers"`  // delivery headers that travel on as ce extensions
 	Redeliver    *Redeliver    `yaml:"redeliver"`     // nil: what failed cannot be asked for again
+	Sources      []string      `yaml:"sources"`       // pages of the provider that say so
+	Unconfirmed  []string      `yaml:"unconfirmed"`   // what no page of the provider was found to say, in a few words each
 
 	pack     *Pack
 	pointers pointerSet // of all json sources above
