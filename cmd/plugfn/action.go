@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
@@ -83,16 +80,16 @@ func (o *actionOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := t.connect()
+	client, err := t.client()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if err := o.upload(cmd.Context(), conn, request); err != nil {
+	defer client.NATS().Close()
+	if err := o.upload(cmd.Context(), client.NATS(), request); err != nil {
 		return err
 	}
 	if !o.wait {
-		if err := send(cmd.Context(), conn, request); err != nil {
+		if _, err := client.Submit(cmd.Context(), requestOf(request)); err != nil {
 			return err
 		}
 		return p.object(map[string]string{"id": request.ID}, request.ID, []field{
@@ -101,11 +98,11 @@ func (o *actionOptions) run(cmd *cobra.Command, name string) error {
 			{"result", fmt.Sprintf("plugfn action result %s --user %s", request.ID, request.UserID)},
 		})
 	}
-	result, err := call(cmd.Context(), conn, request)
+	result, err := call(cmd.Context(), client, request)
 	if err != nil {
 		return err
 	}
-	return errors.Join(showResult(cmd.Context(), conn, p, result), saveFile(cmd, conn, result, o.save))
+	return errors.Join(showResult(cmd.Context(), client.NATS(), p, result), saveFile(cmd, client.NATS(), result, o.save))
 }
 
 // request makes the request that the command line means.
@@ -145,52 +142,4 @@ func (o *actionOptions) request(cmd *cobra.Command, t *target, name string) (*ev
 		ConnectionID: o.connection, Timeout: o.timeout, NotBefore: notBefore,
 	}
 	return request, o.limits.apply(request, time.Now())
-}
-
-// send stores a request on the bus.
-func send(ctx context.Context, conn *nats.Conn, request *events.ActionRequest) error {
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeWait)
-	defer cancel()
-	if _, err := js.PublishMsg(ctx, request.Msg(request.Subject()), jetstream.WithExpectStream(events.StreamActions)); err != nil {
-		return &failure{exit: exitUnreachable, what: "the bus did not store the request", cause: err, fix: "is PlugFn running on this NATS server? " + startFix}
-	}
-	return nil
-}
-
-// call stores a request and waits for its result.
-func call(ctx context.Context, conn *nats.Conn, request *events.ActionRequest) (*events.Result, error) {
-	patience := usualWait
-	if request.Timeout > 0 {
-		patience = request.Timeout + extraWait
-	}
-	patience += max(0, time.Until(request.NotBefore))
-	if !request.Deadline.IsZero() {
-		patience = max(patience, time.Until(request.Deadline)+extraWait)
-	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	msg, err := conn.RequestMsgWithContext(waiting, request.Msg(events.CallSubject(request.UserID, request.Provider, request.Action)))
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.Is(err, nats.ErrNoResponders):
-		return nil, noExecutor()
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil, &failure{
-			exit: exitTimeout, what: fmt.Sprintf("no result of %s within %s; it is still wanted and may come", request.ID, patience.Round(time.Second)),
-			fix: fmt.Sprintf("plugfn action result %s --user %s", request.ID, request.UserID),
-		}
-	default:
-		return nil, &failure{exit: exitUnreachable, what: "the request was not sent", cause: err, fix: startFix}
-	}
-	result, err := events.ParseResult(msg.Data)
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	return &result, nil
 }

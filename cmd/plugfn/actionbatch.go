@@ -7,11 +7,11 @@ import (
 	"io"
 	"sync"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/plugfn"
 )
 
 // batchOptions are the flags of a batch.
@@ -66,12 +66,12 @@ func (o *batchOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	conn, err := t.connect()
+	client, err := t.client()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	b := batch{conn: conn, lines: lines, ledger: ledger, places: o.concurrency, out: cmd.OutOrStdout()}
+	defer client.NATS().Close()
+	b := batch{client: client, lines: lines, ledger: ledger, places: o.concurrency, out: cmd.OutOrStdout()}
 	if isTerminal(cmd.ErrOrStderr()) {
 		b.progress = cmd.ErrOrStderr()
 	}
@@ -80,7 +80,7 @@ func (o *batchOptions) run(cmd *cobra.Command) error {
 
 // batch runs the actions of a file.
 type batch struct {
-	conn     *nats.Conn
+	client   *plugfn.Client
 	lines    []events.ActionRequest
 	ledger   *batchLedger
 	places   int
@@ -150,7 +150,7 @@ func (b *batch) ask(ctx context.Context, i int) *ended {
 	if e.Result = b.ledger.known(request); e.Result != nil {
 		return e
 	}
-	if e.Result, e.cause = call(ctx, b.conn, request); e.cause != nil {
+	if e.Result, e.cause = call(ctx, b.client, request); e.cause != nil {
 		p := failureOf(e.cause).problem()
 		e.Error = &p
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/plugfn"
 )
 
 func newActionCancelCommand() *cobra.Command {
@@ -24,8 +25,12 @@ func newActionCancelCommand() *cobra.Command {
 		Args:    exactly("id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withUser(cmd, user, func(p *printer, conn *nats.Conn) error {
-				var c events.Cancellation
-				if err := askDesk(cmd.Context(), conn, events.CancelSubject(user, args[0]), nil, &c); err != nil {
+				client, err := plugfn.New(conn)
+				if err != nil {
+					return err
+				}
+				c, err := client.Cancel(cmd.Context(), user, args[0])
+				if err != nil {
 					return err
 				}
 				return errors.Join(p.object(c, args[0], []field{{"id", safe(args[0])}, {"state", aboutCancel(c)}}), tooLate(c))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/plugfn/plugfn/internal/house"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -38,39 +39,13 @@ func connectDemo(ctx context.Context, api *apiClient, pack *providers.Pack) erro
 	if err != nil || len(have) > 0 {
 		return err
 	}
-	account, err := demoAccount(pack)
+	account, err := house.ExampleAccount(pack)
 	if err != nil {
 		return err
 	}
 	_, err = api.connect(ctx, newConnection{
 		UserID: demoUser, Provider: pack.Name, Name: "sandbox", Auth: pack.Auth[auth].ID, Account: account, Token: "sandbox",
-		Fields: demoFields(pack.Auth[auth]),
+		Fields: house.ExampleFields(pack.Auth[auth]),
 	})
 	return err
-}
-
-// demoFields are what a person would enter beside the token.
-func demoFields(auth *providers.Auth) map[string]string {
-	fields := map[string]string{}
-	for _, f := range auth.Fields {
-		if f.Name != "token" {
-			fields[f.Name] = "sandbox"
-		}
-	}
-	return fields
-}
-
-// demoAccount is the account that the pack's example deliveries are from, so
-// that they reach the demo user.
-func demoAccount(pack *providers.Pack) (string, error) {
-	if pack.Webhooks == nil {
-		return "", nil
-	}
-	fixtures, err := pack.DeliveryFixtures()
-	for _, f := range fixtures {
-		if account := f.Expect.FirstAccount(); account != "" {
-			return account, nil
-		}
-	}
-	return "", err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plugfn/plugfn/internal/house"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/plugfn"
 )
 
 // failure is an error that knows its exit code and what a person can do.
@@ -52,6 +53,17 @@ func failureOf(err error) *failure {
 	if errors.As(err, &t) {
 		exit := map[house.Kind]exitCode{house.KindSetting: exitUsage, house.KindUnreachable: exitUnreachable, house.KindOther: exitFailure}[t.Kind]
 		return &failure{exit: exit, what: t.What, cause: t.Cause, fix: t.Fix}
+	}
+	var s *plugfn.Error
+	switch {
+	case errors.As(err, &s):
+		return failed(&events.Error{
+			Code: s.Code, Message: s.Message, Status: s.Status, ProviderCode: s.ProviderCode, RequestID: s.RequestID, Retryable: s.Retryable,
+		})
+	case errors.Is(err, plugfn.ErrNobody):
+		return noExecutor()
+	case errors.Is(err, plugfn.ErrUnavailable):
+		return &failure{exit: exitUnreachable, what: "PlugFn cannot be reached on the bus", cause: err, fix: startFix}
 	}
 	var e *events.Error
 	if errors.As(err, &e) {

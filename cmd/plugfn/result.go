@@ -13,6 +13,7 @@ import (
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/plugfn"
 )
 
 func newActionResultCommand() *cobra.Command {
@@ -48,31 +49,17 @@ func awaitResult(ctx context.Context, conn *nats.Conn, user, id string, patience
 	if patience == 0 {
 		return findResult(ctx, conn, user, id)
 	}
-	// Listening comes first, so that no result falls between.
-	coming, err := conn.SubscribeSync(resultSubject(user, id))
-	if err == nil {
-		err = conn.Flush()
-	}
+	client, err := plugfn.New(conn, plugfn.WithMaxData(-1))
 	if err != nil {
-		return nil, &failure{exit: exitUnreachable, what: "the result cannot be waited for", cause: err, fix: startFix}
+		return nil, err
 	}
-	result, err := findResult(ctx, conn, user, id)
-	if err == nil || failureOf(err).exit != exitNotFound {
-		return result, err
-	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	msg, err := coming.NextMsgWithContext(waiting)
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil, &failure{exit: exitTimeout, what: fmt.Sprintf("no result of %s within %s", clip(id, 80), patience), fix: fmt.Sprintf("plugfn action show %s --user %s", clip(id, 80), safe(user))}
-	case err != nil:
-		return nil, &failure{exit: exitUnreachable, what: "the result cannot be waited for", cause: err}
-	}
-	r, err := events.ParseResult(msg.Data)
-	return &r, err
+	waiting, stop := impatient(ctx, patience)
+	defer stop()
+	r, err := client.Await(waiting, user, id)
+	return resultOr(ctx, &r, err, &failure{
+		exit: exitTimeout, what: fmt.Sprintf("no result of %s within %s", clip(id, 80), patience),
+		fix: fmt.Sprintf("plugfn action show %s --user %s", clip(id, 80), safe(user)),
+	})
 }
 
 // resultSubject is where the result of a request comes.

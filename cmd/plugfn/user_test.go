@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/plugfn/plugfn/pkg/events"
+	"github.com/plugfn/plugfn/pkg/plugfn"
 )
 
 // enter connects an application that has the seed file of a user.
@@ -56,6 +58,7 @@ func TestClosedBus(t *testing.T) {
 		t.Errorf("the result is %+v, %v", r, err)
 	}
 
+	actAsUser(t, dir, c.NATSURL, seed)
 	subscribe(t, conn, "plugfn.event.u2.>")
 	if err := <-faults; !errors.Is(err, nats.ErrPermissionViolation) {
 		t.Errorf("listening to another user: %v", err)
@@ -68,6 +71,57 @@ func TestClosedBus(t *testing.T) {
 	}
 	if code := dev.interrupt(); code != exitOK {
 		t.Errorf("dev exits with %d: %s", code, &dev.stderr)
+	}
+}
+
+// actAsUser has an application with the SDK do all that its key lets it do.
+func actAsUser(t *testing.T, dir, url, seed string) {
+	t.Helper()
+	nkey, err := nats.NkeyOptionFromSeed(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := plugfn.Connect(url, plugfn.As(demoUser), plugfn.WithNATS(nkey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close() //nolint:errcheck // the test ends
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	look := plugfn.Request{User: demoUser, Action: "github.repos.get", Params: map[string]string{"owner": "octo", "repo": "hello"}}
+	if _, err := client.Do(ctx, look); err != nil {
+		t.Error(err)
+	}
+	id, err := client.Submit(ctx, look)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as it comes, and as it is kept
+		if r, err := client.Await(ctx, demoUser, id); err != nil || r.ID != id {
+			t.Errorf("%s, %v", r.ID, err)
+		}
+	}
+	if answer, err := client.Cancel(ctx, demoUser, id); err != nil || answer.State != events.CancelFinished {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	if all, err := client.Providers(ctx); err != nil || len(all) == 0 {
+		t.Errorf("%d providers, %v", len(all), err)
+	}
+	if code := start(t, dir, nil, "trigger", "github", "issues.opened").wait(); code != exitOK {
+		t.Fatalf("trigger exits with %d", code)
+	}
+	listening, stop := context.WithCancel(ctx)
+	err = client.Events(listening, plugfn.Filter{InFlight: 1}, func(_ context.Context, e *plugfn.Event) error {
+		if e.EventName == "issues.opened" { // its consumer has changes of connections as well
+			stop()
+		}
+		return nil
+	})
+	if err != nil || ctx.Err() != nil {
+		t.Errorf("events: %v, %v", err, ctx.Err())
+	}
+	if err := client.Events(ctx, plugfn.Filter{Provider: "github"}, nil); !errors.Is(err, plugfn.ErrInvalidParams) {
+		t.Errorf("a filter of its own: %v", err)
 	}
 }
 

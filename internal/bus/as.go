@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/nats-io/nats.go"
 )
 
 // As connects once more to the same server, in a role. The connection may do
@@ -56,4 +58,15 @@ func count(n int, what string) string {
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)
+}
+
+// Application connects as an application does: to the embedded server within this
+// process, or to that of the configuration, with none of our own credentials. On
+// a bus that asks who connects, options have the application's. The caller closes
+// the connection, before b.
+func (b *Bus) Application(options ...nats.Option) (*nats.Conn, error) {
+	if b.server != nil {
+		return nats.Connect("", append(options, nats.InProcessServer(b.server.Server))...)
+	}
+	return nats.Connect(b.cfg.URL, options...)
 }

@@ -43,6 +43,8 @@ func crossings(scope, name, inbox string) []crossing {
 		{asks, events.PrefixAction + scope},
 		{asks, events.PrefixCall + scope},
 		{asks, events.PrefixService + "executor.cancel." + scope},
+		{asks, events.PrefixService + "executor.result." + scope},
+		{asks, subjectProviders},
 		{asks, subjectSchedules + scope},
 		{asks, subjectWorkflows + scope},
 		{asks, subjectRuns + scope},

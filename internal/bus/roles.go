@@ -75,6 +75,10 @@ const (
 	// an unknown outcome is resolved; both end in the tokens of user and id.
 	subjectCancel  = events.PrefixService + "executor.cancel.>"
 	subjectResolve = events.PrefixService + "executor.resolve.>"
+	// subjectFind is where the result of a request is asked for, likewise, and
+	// subjectProviders where it is asked which providers there are.
+	subjectFind      = events.PrefixService + "executor.result.>"
+	subjectProviders = events.PrefixService + "executor.providers.*"
 	// subjectLimits is where limiters hear of each other and are asked how they
 	// stand: presence and state.
 	subjectLimits = events.PrefixService + "limiter."
@@ -137,6 +141,8 @@ func (r Role) grants() *grants {
 		g.serve(microExecutor, events.PrefixCall+">")
 		g.serve(microExecutor, subjectCancel)
 		g.serve(microExecutor, subjectResolve)
+		g.serve(microExecutor, subjectFind)
+		g.serve(microExecutor, subjectProviders)
 		g.publish(subjectToken)
 		g.watch(BucketLimits)
 		g.publish(subjectLimits + "presence")
@@ -231,7 +237,7 @@ func (g *grants) administer() {
 		g.publish(prefix + ">")
 		g.subscribe(prefix + ">")
 	}
-	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve, subjectSchedules+">", subjectWorkflows+">", subjectRuns+">")
+	g.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$SRV.>", events.InboxPrefix+".>", subjectRejected, subjectLimits+"state", subjectCancel, subjectResolve, subjectFind, subjectProviders, subjectSchedules+">", subjectWorkflows+">", subjectRuns+">")
 	g.subscribe("$JS.EVENT.>", "$SRV.>", events.InboxPrefix+".>")
 	for _, d := range declarations() {
 		g.need(d.stream())

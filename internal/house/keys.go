@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/auth"
 )
 
@@ -38,3 +39,7 @@ func (p *Process) keysetFile() string {
 	}
 	return filepath.Join(p.cfg.DataDir, "keyset.json")
 }
+
+// KEK is what wraps the keyset with a key of 32 bytes in base64, see
+// [auth.NewKEK].
+func KEK(text providers.Secret) (auth.Wrapper, error) { return auth.NewKEK(text) }

@@ -2,11 +2,12 @@ package house
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/plugfn/plugfn/internal/sandbox"
 	"github.com/plugfn/plugfn/internal/secretfile"
@@ -85,9 +86,14 @@ func (p *Process) Play(ctx context.Context, apps map[string]providers.App) (*San
 		app.BaseURL = sandbox.BaseURL(s.URL, name)
 		apps[name] = app
 	}
-	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(serving, newServer(box.Handler(), p.log), l, time.Second) }()
-	s.stop = func() error { cancel(); return <-ended }
+	server, ended := newServer(box.Handler(), p.log), make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	s.stop = func() error { // at once: nobody who calls is left
+		err := server.Close()
+		if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
+		return err
+	}
 	return s, nil
 }

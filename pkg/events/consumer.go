@@ -19,6 +19,7 @@ type consumer struct {
 	topic  string
 	stream string                   // empty until it was looked up
 	wanted jetstream.ConsumerConfig // when it does not exist yet
+	found  bool                     // it is only looked up
 
 	name    string    // on the server; empty until it exists
 	born    time.Time // when the stream was created: its sequences mean nothing in another one
@@ -27,7 +28,7 @@ type consumer struct {
 }
 
 func newConsumer(cfg *SubscriberConfig, topic, durable string) *consumer {
-	c := &consumer{js: cfg.JetStream, topic: topic, stream: cfg.Stream, name: durable}
+	c := &consumer{js: cfg.JetStream, topic: topic, stream: cfg.Stream, name: durable, found: cfg.Existing}
 	c.wanted = jetstream.ConsumerConfig{
 		Durable:       durable,
 		FilterSubject: topic,
@@ -36,6 +37,9 @@ func newConsumer(cfg *SubscriberConfig, topic, durable string) *consumer {
 		AckWait:       cfg.AckWait,
 		MaxDeliver:    cfg.MaxDeliver,
 		MaxAckPending: cfg.MaxAckPending,
+	}
+	if !cfg.Since.IsZero() {
+		c.wanted.DeliverPolicy, c.wanted.OptStartTime = jetstream.DeliverByStartTimePolicy, &cfg.Since
 	}
 	if durable == "" {
 		c.wanted.InactiveThreshold = ephemeralInactive
@@ -50,6 +54,9 @@ func (c *consumer) ephemeral() bool { return c.wanted.Durable == "" }
 // lets its position be. A consumer that is gone is made again to go on with the
 // stream sequence next; 0: where its configuration says.
 func (c *consumer) create(ctx context.Context, next uint64) error {
+	if c.found {
+		return c.find(ctx)
+	}
 	if c.stream == "" {
 		name, err := c.js.StreamNameBySubject(ctx, c.topic)
 		if err != nil {
@@ -73,10 +80,23 @@ func (c *consumer) create(ctx context.Context, next uint64) error {
 	if err != nil {
 		return fmt.Errorf("creating consumer: %w", err)
 	}
-	info := created.CachedInfo()
+	c.use(created.CachedInfo(), born)
+	return nil
+}
+
+// find looks up a consumer that somebody else has made.
+func (c *consumer) find(ctx context.Context) error {
+	existing, err := c.js.Consumer(ctx, c.stream, c.name)
+	if err != nil {
+		return fmt.Errorf("finding consumer %s of %s: %w", c.name, c.stream, err)
+	}
+	c.use(existing.CachedInfo(), existing.CachedInfo().Created)
+	return nil
+}
+
+func (c *consumer) use(info *jetstream.ConsumerInfo, born time.Time) {
 	c.name, c.born, c.start = info.Name, born, info.Delivered.Stream
 	c.request = apiPrefix(c.js) + "CONSUMER.MSG.NEXT." + c.stream + "." + c.name
-	return nil
 }
 
 // config is what the server is asked for. Where a consumer begins cannot be
@@ -91,7 +111,7 @@ func (c *consumer) config(ctx context.Context, stream jetstream.Stream, next uin
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		cfg.Name = c.name
 		if next > 0 {
-			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, next
+			cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartSequencePolicy, next, nil
 		}
 		return cfg, nil
 	case err != nil:

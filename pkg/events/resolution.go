@@ -68,6 +68,27 @@ func ResolveSubject(user, id string) string {
 	return PrefixService + "executor.resolve." + Key(user, id)
 }
 
+// FindSubject is where it is asked for the result of a request, with an empty
+// body. The answer is a [FoundResult], or {"error": …}.
+func FindSubject(user, id string) string {
+	return PrefixService + "executor.result." + Key(user, id)
+}
+
+// FoundResult is the answer to the question for a result.
+type FoundResult struct {
+	Result *Result `json:"result"` // nil: there is none (yet)
+}
+
+// ProvidersSubject is where it is asked which providers there are, with an empty
+// name, or what one of them offers; "*" stands for any. The body is empty. The
+// answer is {"providers": […]} or one of these, or {"error": …}.
+func ProvidersSubject(name string) string {
+	if name != "*" {
+		name = Token(name)
+	}
+	return PrefixService + "executor.providers." + name
+}
+
 // Cancellation is what became of the wish to cancel a request.
 type Cancellation struct {
 	State   CancelState `json:"state"`

@@ -68,6 +68,8 @@ type Error struct {
 	ProviderCode string `json:"provider_code,omitempty"` // the provider's own error code
 	RequestID    string `json:"request_id,omitempty"`    // the provider's id of the request
 	Retryable    bool   `json:"retryable"`
+
+	RetryAt time.Time `json:"retry_at,omitzero"` // when a limit, or the provider, would take the request again; zero: nobody has said
 }
 
 // Errorf makes an Error whose Retryable follows the table of codes.

@@ -26,10 +26,16 @@ type SubscriberConfig struct {
 	// restart. nil or an empty name: a consumer of this subscription alone,
 	// gone with it or after five minutes out of reach.
 	Durable func(topic string) string
+	// Existing says that the durable was made by somebody else, who alone may
+	// change it: it is looked up in Stream, and used as it is. What it delivers
+	// may then be more than the topic.
+	Existing bool
 	// Deliver says where a consumer begins that does not exist yet: all (zero),
 	// new, last or last per subject. A consumer that was deleted under a running
 	// subscription goes on where this subscription stood.
 	Deliver jetstream.DeliverPolicy
+	// Since is the time from which such a consumer begins; zero: as Deliver says.
+	Since time.Time
 
 	// MaxInFlight is how many messages of one subscription may be handed out and
 	// neither acked nor nacked; 0: 64. With 1, messages come in stream order; a
@@ -97,6 +103,8 @@ func (c *SubscriberConfig) check() error {
 		return fmt.Errorf("SubscriberConfig.AckWait %s: must be at least 100ms", c.AckWait)
 	case c.CloseTimeout < 0:
 		return fmt.Errorf("SubscriberConfig.CloseTimeout %s: must not be negative", c.CloseTimeout)
+	case c.Existing && (c.Durable == nil || c.Stream == ""):
+		return errors.New("SubscriberConfig.Existing: needs Durable and Stream, to find it by")
 	}
 	switch c.Deliver {
 	case jetstream.DeliverAllPolicy, jetstream.DeliverNewPolicy, jetstream.DeliverLastPolicy, jetstream.DeliverLastPerSubjectPolicy:

@@ -25,6 +25,7 @@ func TestNewSubscriberRefuses(t *testing.T) {
 		"MaxDeliver":            {JetStream: js, MaxDeliver: -1},
 		"AckWait 1ms":           {JetStream: js, AckWait: time.Millisecond},
 		"CloseTimeout":          {JetStream: js, CloseTimeout: -1},
+		"Existing":              {JetStream: js, Existing: true},
 		"Deliver by_start_time": {JetStream: js, Deliver: jetstream.DeliverByStartTimePolicy},
 	} {
 		if _, err := NewSubscriber(cfg); err == nil || !strings.Contains(err.Error(), "SubscriberConfig."+field) {
@@ -82,6 +83,41 @@ func TestSubscriberConsumer(t *testing.T) {
 		MaxWaiting: got.MaxWaiting, Metadata: got.Metadata, // the server's own
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSubscriberSince begins in the middle of a stream.
+func TestSubscriberSince(t *testing.T) {
+	js := startBroker(t).connect(t)
+	stream := addStream(t, js, "since")
+	store(t, js, "since.a", "0", "1", "2")
+	second, err := stream.GetMsg(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := newTestSubscriber(t, SubscriberConfig{JetStream: js, Durable: durable("d"), Since: second.Time})
+	receiveBodies(t, subscribe(t, sub, "since.>"), "1", "2")
+}
+
+// TestSubscriberExisting uses a consumer that somebody else has made, and lets it
+// be as it is.
+func TestSubscriberExisting(t *testing.T) {
+	js := startBroker(t).connect(t)
+	stream := addStream(t, js, "there")
+	sub := newTestSubscriber(t, SubscriberConfig{JetStream: js, Stream: "THERE", Durable: durable("d"), Existing: true})
+	if _, err := sub.Subscribe(t.Context(), "there.a"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	want := jetstream.ConsumerConfig{Durable: "d", FilterSubject: "there.*", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 7 * time.Second, MaxDeliver: 3}
+	if _, err := stream.CreateConsumer(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	before := consumerInfo(t, js, "THERE", "d").Config
+	store(t, js, "there.a", "0")
+	store(t, js, "there.b", "1")
+	receiveBodies(t, subscribe(t, sub, "there.a"), "0", "1")
+	if diff := cmp.Diff(before, consumerInfo(t, js, "THERE", "d").Config); diff != "" {
 		t.Error(diff)
 	}
 }

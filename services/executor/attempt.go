@@ -175,6 +175,9 @@ func (a *attempt) finding(data json.RawMessage, failure *events.Error, cause err
 	nothingDone := isRefusedStream(cause) || errors.Is(cause, errNotTaken)
 	if errors.As(cause, &answer) {
 		f.retryAfter, nothingDone = answer.RetryAfter, answer.NothingDone
+		if failure != nil && answer.RetryAfter > 0 {
+			failure.RetryAt = a.Now().Add(answer.RetryAfter).UTC().Truncate(time.Second)
+		}
 	}
 	if a.sent.Load() {
 		f.sent = 1

@@ -26,7 +26,7 @@ const (
 // in the subject, so that the broker decides whose requests they may be.
 func (c *calls) serveDesk() error {
 	for name, settle := range map[string]func(context.Context, ticket, []byte) (any, error){
-		"cancel": c.cancel, "resolve": c.resolve,
+		"cancel": c.cancel, "resolve": c.resolve, "result": c.find,
 	} {
 		err := c.micro.AddEndpoint(name, micro.HandlerFunc(func(r micro.Request) { c.serveTicket(r, settle) }),
 			micro.WithEndpointSubject(events.PrefixService+"executor."+name+".*.*"))
@@ -34,7 +34,12 @@ func (c *calls) serveDesk() error {
 			return err
 		}
 	}
-	return nil
+	return c.micro.AddEndpoint("providers", micro.HandlerFunc(func(r micro.Request) {
+		c.serveTicket(r, func(ctx context.Context, t ticket, _ []byte) (any, error) {
+			name, _ := events.Untoken(t.id) // none has a name that is shortened
+			return c.describe(ctx, name)
+		})
+	}), micro.WithEndpointSubject(events.ProvidersSubject("*")))
 }
 
 // ticket is a request by the tokens of its user and its id.

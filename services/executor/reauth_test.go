@@ -171,6 +171,34 @@ func TestCancel(t *testing.T) {
 	if n := s.provider.count(); n != 1 {
 		t.Errorf("the provider was asked %d times, want 1", n)
 	}
+	if got, _ := s.askDesk(events.FindSubject("u1", "sent"), "")["result"].(map[string]any); got["id"] != "sent" || got["outcome"] != "succeeded" {
+		t.Errorf("found: %v", got)
+	}
+	if got := s.askDesk(events.FindSubject("u2", "sent"), ""); got["result"] != nil || got["error"] != nil {
+		t.Errorf("found for another user: %v", got)
+	}
+}
+
+// TestDescribe asks which providers there are.
+func TestDescribe(t *testing.T) {
+	s := tell(t, func(http.ResponseWriter, *http.Request) {})
+	s.start()
+	s.eventually("the call service", s.served)
+	all, _ := s.askDesk(events.ProvidersSubject(""), "")["providers"].([]any)
+	if len(all) == 0 {
+		t.Fatal("there are none")
+	}
+	first := all[0].(map[string]any)
+	name := first["name"].(string)
+	if one := s.askDesk(events.ProvidersSubject(name), ""); one["name"] != name || len(one["actions"].([]any)) == 0 {
+		t.Errorf("%s: %v", name, one)
+	} else if one["actions"].([]any)[0].(map[string]any)["params"] == nil || first["actions"].([]any)[0].(map[string]any)["params"] != nil {
+		t.Error("schemas belong to the one, not to the list")
+	}
+	got, _ := s.askDesk(events.ProvidersSubject("no/body"), "")["error"].(map[string]any)
+	if got["code"] != string(events.CodeUnknownProvider) {
+		t.Errorf("none: %v", got)
+	}
 }
 
 func TestResolve(t *testing.T) {

@@ -283,6 +283,7 @@ func (w *worker) putOff(ctx context.Context, t *task, e *entry, p *pause) error 
 	w.meter.rejected(t.Provider)
 	failure := events.Errorf(events.CodeRateLimited, "the limit %q of %s has nothing free before %s, and the request ends at %s", p.by, t.Provider,
 		p.until.UTC().Format(time.RFC3339), t.limit(e).UTC().Format(time.RFC3339))
+	failure.RetryAt = p.until.UTC()
 	e.Last = failure
 	return w.giveUp(ctx, t, e, verdict{do: endOf(e)})
 }

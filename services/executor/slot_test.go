@@ -182,6 +182,9 @@ func deadlineBeforeTheSlot(t *testing.T, limits newLimiter) {
 	if r.Outcome != events.Failed || r.Error == nil || r.Error.Code != events.CodeRateLimited || !strings.Contains(r.Error.Message, `"slow"`) || s.provider.count() != 1 {
 		t.Errorf("got %+v, %v after %d calls", r, r.Error, s.provider.count())
 	}
+	if r.Error != nil && !r.Error.RetryAt.After(late.Deadline) {
+		t.Errorf("to be tried again at %s, before it has failed", r.Error.RetryAt)
+	}
 }
 
 // A refusal closes the gate for all: nobody else is refused before it opens.
