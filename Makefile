@@ -9,7 +9,7 @@ BENCHTIME ?= 3s
 LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo build image compose-validate k8s-validate workflows-validate test test-integration lint fmt bench clean
+.PHONY: help dev demo examples build image compose-validate k8s-validate workflows-validate test test-integration lint fmt bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ dev: build ## build and run everything on this machine; ARGS="..." is passed on
 
 demo: ## see it work: a small program against a real PlugFn
 	$(GO) run ./examples/demo
+
+examples: ## build and test the examples that are modules of their own
+	cd examples/web && $(GO) vet ./... && $(GO) test ./...
 
 build: ## build bin/plugfn, which needs no library
 	$(STATIC) -o bin/plugfn ./cmd/plugfn

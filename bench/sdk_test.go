@@ -18,12 +18,12 @@ func BenchmarkSDK(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer p.Close() //nolint:errcheck // the benchmark ends
+	defer p.Close()
 	client, err := plugfn.Connect(p.NATSURL())
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer client.Close() //nolint:errcheck // the benchmark ends
+	defer client.Close()
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
 	defer cancel()
 	params := []byte(`{"owner":"octo","repo":"hello"}`)

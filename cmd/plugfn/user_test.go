@@ -85,7 +85,7 @@ func actAsUser(t *testing.T, dir, url, seed string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close() //nolint:errcheck // the test ends
+	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	look := plugfn.Request{User: demoUser, Action: "github.repos.get", Params: map[string]string{"owner": "octo", "repo": "hello"}}

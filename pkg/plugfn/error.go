@@ -98,7 +98,7 @@ func (e *Error) Error() string {
 
 // Is reports whether target stands for the code of e.
 func (e *Error) Is(target error) bool {
-	code, ok := target.(codeError) //nolint:errorlint // it is a value to compare with, not an error that happened
+	code, ok := target.(codeError)
 	return ok && Code(code) == e.Code
 }
 

@@ -100,7 +100,7 @@ func (c *Client) Events(ctx context.Context, f Filter, handle func(context.Conte
 	if err != nil {
 		return err
 	}
-	defer sub.Close() //nolint:errcheck // it never fails
+	defer sub.Close()
 	messages, err := sub.Subscribe(ctx, f.Subject())
 	if err != nil {
 		return fmt.Errorf("plugfn: listening to events: %w", err)

@@ -276,7 +276,7 @@ func tellsConnections(t *testing.T, s *story) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer blind.Close() //nolint:errcheck // the story ends
+	defer blind.Close()
 	if _, err := blind.Metrics(s.ctx, plugfn.MetricsQuery{}); !errors.Is(err, plugfn.ErrNoAPI) {
 		t.Errorf("without the API: %v", err)
 	}
@@ -286,7 +286,7 @@ func tellsConnections(t *testing.T, s *story) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer wrong.Close() //nolint:errcheck // the story ends
+	defer wrong.Close()
 	if _, err := wrong.Connections().Get(s.ctx, "", "x"); !errors.Is(err, plugfn.ErrUnauthorized) {
 		t.Errorf("with a wrong key: %v", err)
 	}
@@ -564,7 +564,7 @@ func tellsLostAnswer(t *testing.T, s *story) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close() //nolint:errcheck // the story ends
+	defer client.Close()
 	if err := client.Deafen(); err != nil {
 		t.Fatal(err)
 	}
