@@ -18,7 +18,7 @@ func routers() map[string]func(plugfn http.Handler) http.Handler {
 func onNetHTTP(plugfn http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/plugfn/", plugfn)
-	mux.HandleFunc("GET /", hello)
+	mux.HandleFunc("GET /{$}", hello)
 	return mux
 }
 
