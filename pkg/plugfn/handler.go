@@ -42,6 +42,9 @@ const maxForwarded = 64 << 10
 //	POST   /v1/connections/start     POST /v1/connections/{id}/{refresh,test}
 //	POST   /v1/connect-sessions      GET  /v1/flows/{id}
 //	GET    /v1/schedules  POST …     GET PATCH DELETE /v1/schedules/{id}  and below
+//	GET    /v1/runs                  GET  /v1/runs/{id}  /v1/runs/{id}/logs
+//	POST   /v1/runs/{id}/{cancel,retry,replay}
+//	GET    /v1/workflows             GET  /v1/workflows/{name}  POST …/{enable,disable}
 //	GET    /v1/metrics
 //
 // Below /v1 the user of each request is the one that User tells, whatever the
@@ -103,6 +106,10 @@ func (h *handler) mount(mux *http.ServeMux) {
 		"POST /v1/connect-sessions": inBody, "GET /v1/flows/{id}": inQuery, "GET /v1/metrics": inQuery,
 		"GET /v1/schedules": inQuery, "POST /v1/schedules": inBody, "GET /v1/schedules/{id}": inQuery, "PATCH /v1/schedules/{id}": inQuery,
 		"DELETE /v1/schedules/{id}": inQuery, "GET /v1/schedules/{id}/next": inQuery, "POST /v1/schedules/{id}/{verb}": inQuery,
+		"GET /v1/runs": inQuery, "GET /v1/runs/{id}": inQuery, "GET /v1/runs/{id}/logs": inQuery,
+		"POST /v1/runs/{id}/cancel": inQuery, "POST /v1/runs/{id}/retry": inQuery, "POST /v1/runs/{id}/replay": inQuery,
+		"GET /v1/workflows": inQuery, "GET /v1/workflows/{name}": inQuery,
+		"POST /v1/workflows/{name}/enable": inQuery, "POST /v1/workflows/{name}/disable": inQuery,
 	} {
 		guarded.Handle(pattern, h.forUser(where))
 	}

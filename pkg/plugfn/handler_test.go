@@ -97,6 +97,8 @@ func tellsHandler(t *testing.T, s *story) {
 		"no object":        {"POST", "/plugfn/v1/connections/start", "ada", "[]", nil, 422, "JSON object", ""},
 		"too long":         {"POST", "/plugfn/v1/connections/start", "ada", strings.Repeat(" ", 70<<10), nil, 422, "64 KiB", ""},
 		"providers":        {"GET", "/plugfn/v1/providers", "ada", "", nil, 200, `"slack"`, ""},
+		"workflows":        {"GET", "/plugfn/v1/workflows", "ada", "", nil, 200, `"workflows":[]`, ""},
+		"runs":             {"GET", "/plugfn/v1/runs?user_id=demo", "ada", "", nil, 200, `"runs":[]`, ""},
 		"metrics":          {"GET", "/plugfn/v1/metrics", "ada", "", nil, 200, `"total":0`, ""},
 		"schedule":         {"POST", "/plugfn/v1/schedules", "ada", `{"every":"1h","target":{"event":{"name":"x"}}}`, nil, 201, `"user_id":"ada"`, ""},
 		"a delivery":       {"POST", "/plugfn/webhooks/github", "", `{}`, nil, 401, "", "nobody is signed in"},
