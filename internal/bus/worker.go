@@ -71,6 +71,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	return fmt.Errorf("consuming %s: %w", w.Topic, err)
 }
 
+// maxIdle is how many goroutines stay when there is less to do.
+const maxIdle = 64
+
 // spread hands messages to goroutines that stay for the next one, and starts
 // another when all are busy. It returns when the last one is done.
 func (w *Worker) spread(messages <-chan *message.Message) {
@@ -78,14 +81,22 @@ func (w *Worker) spread(messages <-chan *message.Message) {
 	defer all.Wait()
 	idle := make(chan *message.Message)
 	defer close(idle)
+	var waiting atomic.Int32
+	stay := func() (*message.Message, bool) {
+		defer waiting.Add(-1)
+		if waiting.Add(1) > maxIdle {
+			return nil, false
+		}
+		msg, ok := <-idle
+		return msg, ok
+	}
 	for msg := range messages {
 		select {
 		case idle <- msg:
 		default:
 			all.Go(func() {
-				w.handle(msg)
-				for msg := range idle {
-					w.handle(msg)
+				for next, ok := msg, true; ok; next, ok = stay() {
+					w.handle(next)
 				}
 			})
 		}
