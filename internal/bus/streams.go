@@ -99,6 +99,15 @@ const (
 
 	pollsAge = 31 * day // since the last look
 
+	// A server puts the room of all buckets and streams aside from the disk, so
+	// that those which stay small say so.
+	orderMaxBytes       = 128 << 20
+	workflowsMaxBytes   = 64 << 20
+	definitionsMaxBytes = 256 << 20
+	waitsMaxBytes       = 256 << 20 // about a million
+	turnsMaxBytes       = 64 << 20
+	pollsMaxBytes       = 256 << 20 // a record has at most some 110 KiB
+
 	deliveriesAge = 32 * day // each says for itself how long it is kept; packs allow 31 days
 )
 
@@ -128,7 +137,7 @@ func declarations() []declaration {
 		{name: BucketJournal, age: 8 * day},
 		{name: BucketWaiting, age: time.Hour},
 		{name: BucketLanes, bytes: lanesMaxBytes},
-		{name: BucketOrder, age: 8 * day},
+		{name: BucketOrder, age: 8 * day, bytes: orderMaxBytes},
 		{name: BucketKeys, bytes: keysMaxBytes},
 		{name: BucketRevocations, age: revocationsAge, bytes: revocationsMaxBytes},
 		{name: BucketApps, bytes: appsMaxBytes},
@@ -138,13 +147,13 @@ func declarations() []declaration {
 		{name: BucketLimits, bytes: limitsMaxBytes},
 		{name: BucketHealing, bytes: healingMaxBytes},
 		{name: BucketDeliveries, age: deliveriesAge, batches: true, expires: true},
-		{name: BucketSchedules, expires: true}, // what is left of deleted ones
-		{name: BucketWorkflows, expires: true}, // the same
-		{name: BucketDefinitions, expires: true},
+		{name: BucketSchedules, expires: true},                           // what is left of deleted ones
+		{name: BucketWorkflows, bytes: workflowsMaxBytes, expires: true}, // the same
+		{name: BucketDefinitions, bytes: definitionsMaxBytes, expires: true},
 		{name: BucketRuns, expires: true},
-		{name: BucketWaits, expires: true},
-		{name: BucketTurns, expires: true},
-		{name: BucketPolls, age: pollsAge},
+		{name: BucketWaits, bytes: waitsMaxBytes, expires: true},
+		{name: BucketTurns, bytes: turnsMaxBytes, expires: true},
+		{name: BucketPolls, age: pollsAge, bytes: pollsMaxBytes},
 	}
 }
 
