@@ -411,9 +411,10 @@ func tellsEventsEndWithTheClient(t *testing.T, s *story) {
 		t.Fatal(err)
 	}
 	handling, ended := make(chan struct{}), make(chan error, 2)
+	var first sync.Once
 	go func() {
 		ended <- client.Events(s.ctx, plugfn.Filter{}, func(context.Context, *plugfn.Event) error {
-			close(handling)
+			first.Do(func() { close(handling) })
 			return nil
 		})
 	}()
