@@ -63,7 +63,7 @@ type circumstances struct {
 	firstLook             time.Duration // effect reconcile: from the attempt to the first look
 	keyEnds               time.Time     // effect keyed: when the provider may forget the key
 
-	now, limit time.Time // no attempt starts after limit
+	now, limit time.Time // an attempt is cut off at limit
 	luck       float64   // in [0,1): spreads what would happen at once
 }
 
@@ -142,7 +142,7 @@ func (c *circumstances) again() verdict {
 	}
 	at := c.now.Add(pause)
 	switch {
-	case at.After(c.limit):
+	case !c.fits(at):
 		return c.over("the next attempt would be after the deadline", c.doubt)
 	case c.effect == providers.EffectKeyed && c.doubt && at.After(c.keyEnds):
 		return c.over("the provider would not know the key any more", true)
@@ -159,7 +159,7 @@ func (c *circumstances) putOff() verdict {
 	}
 	pause += time.Duration(c.luck * float64(min(pause/10, maxPause/10)))
 	at := c.now.Add(pause)
-	if at.After(c.limit) {
+	if !c.fits(at) {
 		return c.over("it would be put off beyond the deadline", c.doubt)
 	}
 	if c.effect == providers.EffectKeyed && c.doubt && at.After(c.keyEnds) {
@@ -167,6 +167,14 @@ func (c *circumstances) putOff() verdict {
 	}
 	return verdict{do: doPutOff, at: at, doubt: c.doubt}
 }
+
+// shortest is how much of the time until its deadline another attempt must have
+// left: one that is cut off says less than the one before it, and leaves a write
+// in doubt.
+const shortest = 200 * time.Millisecond
+
+// fits tells whether another attempt may begin at a time.
+func (c *circumstances) fits(at time.Time) bool { return !at.Add(shortest).After(c.limit) }
 
 func (c *circumstances) over(why string, unknown bool) verdict {
 	v := verdict{do: doFail, doubt: c.doubt, gaveUp: why}

@@ -96,8 +96,10 @@ func TestDecideNeverRisksASecondWrite(t *testing.T) {
 		}
 		v := decide(c)
 		switch {
-		case v.do == doRetry && (v.at.After(c.limit) || c.attempts >= c.maxAttempts):
-			t.Fatalf("retry at %s after %d attempts", v.at, c.attempts)
+		case (v.do == doRetry || v.do == doPutOff) && c.limit.Sub(v.at) < shortest:
+			t.Fatalf("at %s, when the deadline %s would cut it off", v.at, c.limit)
+		case v.do == doRetry && c.attempts >= c.maxAttempts:
+			t.Fatalf("retry after %d attempts", c.attempts)
 		case (v.do == doRetry || v.do == doPutOff) && v.at.Before(c.now.Add(c.retryAfter)):
 			t.Fatalf("before the provider wants it")
 		case v.do == doRetry && c.class == classUncertain && (c.effect == providers.EffectNone || c.effect == providers.EffectReconcile):

@@ -67,8 +67,10 @@ func (w *worker) held(ctx context.Context, t *task, e *entry) (bool, error) {
 		// Delivered again before it was parked, or moved twice. Who waits for a
 		// connection or his turn may come as soon as that has changed.
 		return true, w.park(ctx, t, e.Until)
-	case e.Looks > 0 || t.limit(e).After(now), e.Last == nil && t.Deadline.IsZero():
+	case e.Looks > 0, e.Last == nil && t.Deadline.IsZero():
 		return false, nil // a look is no attempt; and a first attempt comes late rather than never
+	case e.Last == nil && t.limit(e).After(now), t.limit(e).Sub(now) >= shortest:
+		return false, nil
 	case e.Last == nil:
 		return true, w.conclude(ctx, t, t.over(now, e, late(t)))
 	}
