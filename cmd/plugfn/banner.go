@@ -42,7 +42,7 @@ func (d *dev) parts() [][3]string {
 		{"ingress", d.URL() + "/webhooks/<provider>", "webhook secrets in " + d.SecretsDir()},
 		{"executor", fmt.Sprintf("%d providers, %d actions", len(d.Packs()), d.actions()), "plugfn provider list"},
 		{"auth", d.URL() + "/v1/connections", d.aboutKeys()},
-		{"scheduler", "schedules and delayed requests", "kept and fired by NATS"},
+		{"scheduler", "workflows, schedules, delayed requests", "kept and fired by NATS"},
 	}
 	if len(d.sandboxed()) > 0 {
 		parts = append(parts, [3]string{"sandbox", someOf(d.sandboxed(), 6), "no accounts needed (--no-sandbox to switch off)"})
