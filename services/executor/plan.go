@@ -2,11 +2,11 @@ package executor
 
 import (
 	"cmp"
-	"fmt"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 // maxAhead bounds Plugfn-Not-Before.
@@ -48,11 +48,11 @@ func (w *worker) plan(t *task, invalid *events.Error) (plan, *events.Error) {
 	}
 	pack, ok := w.Providers.Pack(t.Provider)
 	if !ok {
-		return plan{}, events.Errorf(events.CodeUnknownProvider, "no provider %q%s", t.Provider, meant(w.Providers.Nearest(t.Provider)))
+		return plan{}, events.Errorf(events.CodeUnknownProvider, "no provider %q%s", t.Provider, nearest.Meant(w.Providers.Nearest(t.Provider)))
 	}
 	action, ok := pack.Action(t.Action)
 	if !ok {
-		return plan{}, events.Errorf(events.CodeUnknownAction, "provider %s has no action %q%s", pack.Name, t.Action, meant(pack.NearestAction(t.Action)))
+		return plan{}, events.Errorf(events.CodeUnknownAction, "provider %s has no action %q%s", pack.Name, t.Action, nearest.Meant(pack.NearestAction(t.Action)))
 	}
 	asked, err := action.Ask(t.Params)
 	if err != nil {
@@ -72,13 +72,6 @@ func (w *worker) plan(t *task, invalid *events.Error) (plan, *events.Error) {
 
 func late(t *task) *events.Error {
 	return events.Errorf(events.CodeTimeout, "the deadline %s is before the first attempt", t.Deadline.UTC().Format(time.RFC3339))
-}
-
-func meant(nearest string) string {
-	if nearest == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", nearest)
 }
 
 // limit is when t is given up: no attempt starts after it.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 // find tells how a request has ended, so far.
@@ -27,7 +28,7 @@ func (c *calls) describe(_ context.Context, name string) (any, error) {
 	}
 	pack, ok := c.Providers.Pack(name)
 	if !ok {
-		return nil, events.Errorf(events.CodeUnknownProvider, "no provider %q%s", name, meant(c.Providers.Nearest(name)))
+		return nil, events.Errorf(events.CodeUnknownProvider, "no provider %q%s", name, nearest.Meant(c.Providers.Nearest(name)))
 	}
 	return pack.Describe(true), nil
 }

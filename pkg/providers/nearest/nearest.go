@@ -6,6 +6,7 @@ package nearest
 import (
 	"iter"
 	"slices"
+	"strconv"
 )
 
 // Name returns the candidate that name was most likely meant to be, "" when
@@ -30,6 +31,15 @@ func Hint(name string, candidates iter.Seq[string]) string {
 		return ", did you mean " + c + "?"
 	}
 	return ""
+}
+
+// Meant is the end of a message about an unknown name, for one that [Name] found:
+// `; did you mean "x"?`, or "" for none.
+func Meant(name string) string {
+	if name == "" {
+		return ""
+	}
+	return "; did you mean " + strconv.Quote(name) + "?"
 }
 
 // editDistance counts the bytes to insert, delete or replace, and the

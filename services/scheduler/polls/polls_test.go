@@ -369,7 +369,7 @@ func TestSubscriptionIsJudged(t *testing.T) {
 		want string
 	}{
 		{Subscription{Provider: "lam", Trigger: "lamp.new"}, `target.poll.provider: no provider "lam"; did you mean "lamp"?`},
-		{Subscription{Provider: "lamp", Trigger: "lamp.old"}, `target.poll.trigger: "lamp.old" is no trigger of lamp that is looked for: there are lamp.`},
+		{Subscription{Provider: "lamp", Trigger: "lamp.old"}, `target.poll.trigger: "lamp.old" is no trigger of lamp that is looked for: there are lamp.changed, lamp.lit, lamp.new`},
 		{Subscription{Provider: "lamp", Trigger: "lamp.changed", Params: []byte(`{"after":1}`)}, "target.poll.params.after: is set by the trigger"},
 		{Subscription{Provider: "lamp", Trigger: "lamp.changed", Params: []byte(`{"rom":"x"}`)}, "target.poll.params: "},
 		{Subscription{Provider: "lamp", Trigger: "lamp.changed", Params: []byte(`[]`)}, "target.poll.params: must be a JSON object"},

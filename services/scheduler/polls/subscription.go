@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/plugfn/plugfn/internal/api"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
 
 const due = events.PrefixRun + events.NoUser + ".poll.due"
@@ -27,11 +31,11 @@ type Subscription struct {
 func (s *Subscription) Poll(packs *providers.Registry, path string) (*providers.Poll, error) {
 	pack, ok := packs.Pack(s.Provider)
 	if !ok {
-		return nil, events.Errorf(events.CodeUnknownProvider, "%s.provider: no provider %s%s", path, clip(s.Provider), meant(packs.Nearest(s.Provider)))
+		return nil, events.Errorf(events.CodeUnknownProvider, "%s.provider: no provider %q%s", path, api.Clip(s.Provider), nearest.Meant(packs.Nearest(s.Provider)))
 	}
 	trigger := pack.Triggers[s.Trigger]
 	if trigger == nil || trigger.Poll == nil {
-		return nil, events.Errorf(events.CodeInvalidParams, "%s.trigger: %s is no trigger of %s that is looked for%s", path, clip(s.Trigger), pack.Name, thereAre(pack))
+		return nil, events.Errorf(events.CodeInvalidParams, "%s.trigger: %q is no trigger of %s that is looked for%s", path, api.Clip(s.Trigger), pack.Name, thereAre(pack))
 	}
 	if err := s.check(pack, trigger.Poll); err != nil {
 		var e *events.Error
@@ -61,27 +65,18 @@ func (s *Subscription) check(pack *providers.Pack, poll *providers.Poll) error {
 }
 
 func thereAre(pack *providers.Pack) string {
-	text := ""
+	var names []string
 	for name, t := range pack.Triggers {
 		if t.Poll != nil {
-			text += ", " + name
+			names = append(names, name)
 		}
 	}
-	if text == "" {
+	if len(names) == 0 {
 		return ": it has none; the others come by webhook"
 	}
-	return ": there are " + text[2:]
+	slices.Sort(names)
+	return ": there are " + strings.Join(names, ", ")
 }
-
-func meant(nearest string) string {
-	if nearest == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", nearest)
-}
-
-// clip shows what a caller sent, within bounds.
-func clip(s string) string { return fmt.Sprintf("%.60q", s) }
 
 // Tick is one look that is wanted.
 type Tick struct {

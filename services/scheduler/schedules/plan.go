@@ -9,8 +9,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/plugfn/plugfn/internal/api"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/pkg/providers/nearest"
 	"github.com/plugfn/plugfn/pkg/workflow"
 	"github.com/plugfn/plugfn/services/scheduler/polls"
 	"github.com/plugfn/plugfn/services/scheduler/rule"
@@ -224,7 +226,7 @@ func checkPoll(t *polls.Subscription, packs *providers.Registry, r rule.Rule, an
 	for at, n := r.Next(anchor), 0; !at.IsZero() && n < ticks; n++ {
 		next := r.Next(at)
 		if !next.IsZero() && next.Sub(at) < poll.Shortest() {
-			return invalid("every", "is too often: %s of %s may be looked for every %s", clip(t.Trigger), t.Provider, poll.Shortest())
+			return invalid("every", "is too often: %s of %s may be looked for every %s", api.Clip(t.Trigger), t.Provider, poll.Shortest())
 		}
 		at = next
 	}
@@ -249,11 +251,11 @@ func oneTarget(wrong bool) error {
 func (t *ActionTarget) check(packs *providers.Registry) error {
 	pack, ok := packs.Pack(t.Provider)
 	if !ok {
-		return events.Errorf(events.CodeUnknownProvider, "target.action.provider: no provider %q%s", clip(t.Provider), meant(packs.Nearest(t.Provider)))
+		return events.Errorf(events.CodeUnknownProvider, "target.action.provider: no provider %q%s", api.Clip(t.Provider), nearest.Meant(packs.Nearest(t.Provider)))
 	}
 	action, ok := pack.Action(t.Action)
 	if !ok {
-		return events.Errorf(events.CodeUnknownAction, "target.action.action: provider %s has no action %q%s", pack.Name, clip(t.Action), meant(pack.NearestAction(t.Action)))
+		return events.Errorf(events.CodeUnknownAction, "target.action.action: provider %s has no action %q%s", pack.Name, api.Clip(t.Action), nearest.Meant(pack.NearestAction(t.Action)))
 	}
 	if err := checkConnection("target.action", t.ConnectionID); err != nil {
 		return err
@@ -272,13 +274,6 @@ func (t *ActionTarget) check(packs *providers.Registry) error {
 		return err
 	}
 	return nil
-}
-
-func meant(nearest string) string {
-	if nearest == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", nearest)
 }
 
 func (t *EventTarget) check() error {
@@ -345,13 +340,4 @@ func isPlain(s string) bool {
 
 func invalid(field, format string, args ...any) error {
 	return events.Errorf(events.CodeInvalidParams, "%s: %s", field, fmt.Sprintf(format, args...))
-}
-
-// clip shows what a caller sent, within bounds.
-func clip(s string) string {
-	const limit = 60
-	if runes := []rune(s); len(runes) > limit {
-		return string(runes[:limit]) + "…"
-	}
-	return s
 }
