@@ -102,128 +102,148 @@ func (r Role) grants() *grants {
 	g := newGrants(r)
 	switch r {
 	case RoleIngress:
-		g.store(events.StreamEvents, events.PrefixEvent+">")
-		g.store(events.StreamDead, events.PrefixDead+"event.>")
-		g.store(events.StreamPayloads, events.PrefixPayload+">")
-		g.find(events.StreamPayloads, events.PrefixPayload+">") // of what came before its connection
-		g.watch(events.BucketConnections)
-		g.watch(BucketApps) // when a webhook secret changes
-		g.publish(subjectWebhooks)
-		g.serve(microIngress, subjectRejected)
-		g.watch(BucketEndpoints)                                       // when an endpoint changes
-		g.read(events.StreamEvents, "reroute", events.PrefixEvent+">") // what came before its connection
-		g.publish(subjectEndpoints, subjectEndpoints+".learned", subjectEndpoints+".seen")
-		g.get(BucketDeliveries) // where a delivery is that came before
-		g.put(BucketDeliveries)
+		g.ingress()
 	case RoleExecutor:
-		g.consume(events.StreamActions, "executor", events.PrefixAction+">")
-		g.store(events.StreamActions, events.PrefixAction+">") // calls
-		g.store(events.StreamResults, events.PrefixResult+">")
-		g.find(events.StreamResults, events.PrefixResult+">") // whether a request has one
-		g.store(events.StreamDead, events.PrefixDead+"action.>")
-		g.store(events.StreamPayloads, events.PrefixPayload+">")
-		g.find(events.StreamPayloads, events.PrefixPayload+">")
-		g.store(events.StreamLater, events.PrefixLater+KindAction+".>")
-		g.get(BucketJournal)
-		g.put(BucketJournal)
-		g.branch(events.StreamActions, events.PrefixAction+"*.>") // lanes of single users
-		g.publish(api + "DIRECT.GET." + events.StreamActions)     // who came before; lanes read them all as well
-		g.get(BucketOrder)
-		g.put(BucketOrder)
-		g.get(BucketLanes)
-		g.put(BucketLanes)
-		g.watch(BucketLanes)
-		g.get(BucketWaiting)
-		g.put(BucketWaiting)
-		g.watch(BucketWaiting)
-		g.consume(events.StreamEvents, "executor-connections", events.PrefixConnection+">")
-		g.find(events.StreamLater, events.PrefixLater+KindAction+".>") // Hasten
-		g.serve(microExecutor, events.PrefixCall+">")
-		g.serve(microExecutor, subjectCancel)
-		g.serve(microExecutor, subjectResolve)
-		g.serve(microExecutor, subjectFind)
-		g.serve(microExecutor, subjectProviders)
-		g.publish(subjectToken)
-		g.watch(BucketLimits)
-		g.publish(subjectLimits + "presence")
-		g.subscribe(subjectLimits+"presence", subjectLimits+"state")
-		g.subscribe(events.PrefixConnection + "*.*.*")         // what is cached of a connection is not good any more
-		g.publish(events.InboxPrefix+".>", serverReplies+".>") // results, to who called
+		g.executor()
 	case RoleAuth:
-		g.store(events.StreamEvents, events.PrefixConnection+">")
-		g.watch(events.BucketConnections)
-		g.get(events.BucketConnections)
-		g.put(events.BucketConnections)
-		g.consume(events.StreamEvents, "auth-due", events.PrefixConnection+"*.*.due")
-		for _, bucket := range []string{BucketKeys, BucketApps, BucketEndpoints, BucketStates, BucketRevocations} {
-			g.get(bucket)
-			g.put(bucket)
-			g.watch(bucket)
-		}
-		g.follow(events.StreamResults, events.PrefixResult+">") // to count them
-		g.store(events.StreamAudit, events.PrefixAudit+">")
-		g.find(events.StreamAudit, events.PrefixAudit+">")
-		g.follow(events.StreamAudit, events.PrefixAudit+">")
-		g.store(events.StreamLater, events.PrefixLater+KindConnection+".>")
-		g.remove(events.StreamLater) // Unpark
-		g.serve(microAuth, subjectToken)
-		g.serve(microWebhooks, subjectWebhooks)
-		g.serve(microEndpoints, subjectEndpoints)
-		g.subscribe(subjectEndpoints+".learned", subjectEndpoints+".seen")
-		g.publish(RoleExecutor.inbox()+".>", RoleIngress.inbox()+".>") // credentials and webhook secrets, sealed
+		g.auth()
 	case RoleScheduler:
-		g.find(events.StreamPayloads, events.PrefixPayload+">")
-		g.consume(events.StreamLater, "mover", events.PrefixDue+">")
-		g.store(events.StreamLater, events.PrefixLater+">") // Park
-		g.remove(events.StreamLater)                        // Unpark, Moved
-		g.store(events.StreamActions, events.PrefixAction+">")
-		g.store(events.StreamEvents, events.PrefixConnection+"*.*.due")
-		g.store(events.StreamRuns, events.PrefixRun+">")
-		g.consume(events.StreamRuns, "healer", events.PrefixRun+events.NoUser+".heal.due")
-		g.watch(events.BucketConnections) // who may ask for failed deliveries
-		g.consume(events.StreamRuns, "poller", events.PrefixRun+events.NoUser+".poll.due")
-		g.get(BucketPolls)
-		g.put(BucketPolls)
-		g.watch(BucketHealing)
-		g.get(BucketHealing)
-		g.put(BucketHealing)
-		g.find(events.StreamResults, events.PrefixResult+">") // of its own requests
-		g.subscribe(events.PrefixResult + "*.*.*.*")
-		g.store(events.StreamDead, events.PrefixDead+"action.>", events.PrefixDead+"run.>")
-		g.get(BucketSchedules)
-		g.put(BucketSchedules)
-		g.watch(BucketSchedules)
-		g.store(events.StreamEvents, events.PrefixEvent+">") // ticks, and what was looked for
-		g.store(events.StreamPayloads, events.PrefixPayload+">")
-		g.find(events.StreamEvents, events.PrefixEvent+"*.schedule.>") // whether a tick is there
-		g.find(events.StreamLater, events.PrefixLater+KindSchedule+".>")
-		g.serve(microScheduler, subjectSchedules+">")
-		for _, bucket := range []string{BucketWorkflows, BucketDefinitions} {
-			g.get(bucket)
-			g.put(bucket)
-		}
-		g.watch(BucketWorkflows)
-		g.serve(microWorkflows, subjectWorkflows+">")
-		for _, bucket := range []string{BucketRuns, BucketWaits, BucketTurns} {
-			g.put(bucket)
-			g.ask(bucketPrefix + bucket)
-		}
-		g.watch(BucketRuns) // to list them
-		g.watch(BucketWaits)
-		g.get(BucketWaits)
-		g.consume(events.StreamRuns, "runs", events.PrefixRun+"*.*.signal")
-		g.consume(events.StreamResults, "runs-results", events.PrefixResult+"*.*.*.*")
-		g.consume(events.StreamEvents, "runs-events", events.PrefixEvent+">")
-		g.ask(events.StreamEvents)                // what came before a wait
-		g.ask(events.StreamRuns)                  // the history of one
-		g.subscribe(events.PrefixRun + "*.*.*.*") // when a run ends that somebody waits for
-		g.serve(microRuns, subjectRuns+">")
-		g.follow(events.StreamRuns, events.PrefixRun+">") // to count them
-		g.publish(serverReplies + ".>")                   // answers to applications
+		g.scheduler()
 	default:
 		g.administer()
 	}
 	return g
+}
+
+// ingress grants what that service needs.
+func (g *grants) ingress() {
+	g.store(events.StreamEvents, events.PrefixEvent+">")
+	g.store(events.StreamDead, events.PrefixDead+"event.>")
+	g.store(events.StreamPayloads, events.PrefixPayload+">")
+	g.find(events.StreamPayloads, events.PrefixPayload+">") // of what came before its connection
+	g.watch(events.BucketConnections)
+	g.watch(BucketApps) // when a webhook secret changes
+	g.publish(subjectWebhooks)
+	g.serve(microIngress, subjectRejected)
+	g.watch(BucketEndpoints)                                       // when an endpoint changes
+	g.read(events.StreamEvents, "reroute", events.PrefixEvent+">") // what came before its connection
+	g.publish(subjectEndpoints, subjectEndpoints+".learned", subjectEndpoints+".seen")
+	g.get(BucketDeliveries) // where a delivery is that came before
+	g.put(BucketDeliveries)
+}
+
+// executor grants what that service needs.
+func (g *grants) executor() {
+	g.consume(events.StreamActions, "executor", events.PrefixAction+">")
+	g.store(events.StreamActions, events.PrefixAction+">") // calls
+	g.store(events.StreamResults, events.PrefixResult+">")
+	g.find(events.StreamResults, events.PrefixResult+">") // whether a request has one
+	g.store(events.StreamDead, events.PrefixDead+"action.>")
+	g.store(events.StreamPayloads, events.PrefixPayload+">")
+	g.find(events.StreamPayloads, events.PrefixPayload+">")
+	g.store(events.StreamLater, events.PrefixLater+KindAction+".>")
+	g.get(BucketJournal)
+	g.put(BucketJournal)
+	g.branch(events.StreamActions, events.PrefixAction+"*.>") // lanes of single users
+	g.publish(api + "DIRECT.GET." + events.StreamActions)     // who came before; lanes read them all as well
+	g.get(BucketOrder)
+	g.put(BucketOrder)
+	g.get(BucketLanes)
+	g.put(BucketLanes)
+	g.watch(BucketLanes)
+	g.get(BucketWaiting)
+	g.put(BucketWaiting)
+	g.watch(BucketWaiting)
+	g.consume(events.StreamEvents, "executor-connections", events.PrefixConnection+">")
+	g.find(events.StreamLater, events.PrefixLater+KindAction+".>") // Hasten
+	g.serve(microExecutor, events.PrefixCall+">")
+	g.serve(microExecutor, subjectCancel)
+	g.serve(microExecutor, subjectResolve)
+	g.serve(microExecutor, subjectFind)
+	g.serve(microExecutor, subjectProviders)
+	g.publish(subjectToken)
+	g.watch(BucketLimits)
+	g.publish(subjectLimits + "presence")
+	g.subscribe(subjectLimits+"presence", subjectLimits+"state")
+	g.subscribe(events.PrefixConnection + "*.*.*")         // what is cached of a connection is not good any more
+	g.publish(events.InboxPrefix+".>", serverReplies+".>") // results, to who called
+}
+
+// auth grants what that service needs.
+func (g *grants) auth() {
+	g.store(events.StreamEvents, events.PrefixConnection+">")
+	g.watch(events.BucketConnections)
+	g.get(events.BucketConnections)
+	g.put(events.BucketConnections)
+	g.consume(events.StreamEvents, "auth-due", events.PrefixConnection+"*.*.due")
+	for _, bucket := range []string{BucketKeys, BucketApps, BucketEndpoints, BucketStates, BucketRevocations} {
+		g.get(bucket)
+		g.put(bucket)
+		g.watch(bucket)
+	}
+	g.follow(events.StreamResults, events.PrefixResult+">") // to count them
+	g.store(events.StreamAudit, events.PrefixAudit+">")
+	g.find(events.StreamAudit, events.PrefixAudit+">")
+	g.follow(events.StreamAudit, events.PrefixAudit+">")
+	g.store(events.StreamLater, events.PrefixLater+KindConnection+".>")
+	g.remove(events.StreamLater) // Unpark
+	g.serve(microAuth, subjectToken)
+	g.serve(microWebhooks, subjectWebhooks)
+	g.serve(microEndpoints, subjectEndpoints)
+	g.subscribe(subjectEndpoints+".learned", subjectEndpoints+".seen")
+	g.publish(RoleExecutor.inbox()+".>", RoleIngress.inbox()+".>") // credentials and webhook secrets, sealed
+}
+
+// scheduler grants what that service needs.
+func (g *grants) scheduler() {
+	g.find(events.StreamPayloads, events.PrefixPayload+">")
+	g.consume(events.StreamLater, "mover", events.PrefixDue+">")
+	g.store(events.StreamLater, events.PrefixLater+">") // Park
+	g.remove(events.StreamLater)                        // Unpark, Moved
+	g.store(events.StreamActions, events.PrefixAction+">")
+	g.store(events.StreamEvents, events.PrefixConnection+"*.*.due")
+	g.store(events.StreamRuns, events.PrefixRun+">")
+	g.consume(events.StreamRuns, "healer", events.PrefixRun+events.NoUser+".heal.due")
+	g.watch(events.BucketConnections) // who may ask for failed deliveries
+	g.consume(events.StreamRuns, "poller", events.PrefixRun+events.NoUser+".poll.due")
+	g.get(BucketPolls)
+	g.put(BucketPolls)
+	g.watch(BucketHealing)
+	g.get(BucketHealing)
+	g.put(BucketHealing)
+	g.find(events.StreamResults, events.PrefixResult+">") // of its own requests
+	g.subscribe(events.PrefixResult + "*.*.*.*")
+	g.store(events.StreamDead, events.PrefixDead+"action.>", events.PrefixDead+"run.>")
+	g.get(BucketSchedules)
+	g.put(BucketSchedules)
+	g.watch(BucketSchedules)
+	g.store(events.StreamEvents, events.PrefixEvent+">") // ticks, and what was looked for
+	g.store(events.StreamPayloads, events.PrefixPayload+">")
+	g.find(events.StreamEvents, events.PrefixEvent+"*.schedule.>") // whether a tick is there
+	g.find(events.StreamLater, events.PrefixLater+KindSchedule+".>")
+	g.serve(microScheduler, subjectSchedules+">")
+	for _, bucket := range []string{BucketWorkflows, BucketDefinitions} {
+		g.get(bucket)
+		g.put(bucket)
+	}
+	g.watch(BucketWorkflows)
+	g.serve(microWorkflows, subjectWorkflows+">")
+	for _, bucket := range []string{BucketRuns, BucketWaits, BucketTurns} {
+		g.put(bucket)
+		g.ask(bucketPrefix + bucket)
+	}
+	g.watch(BucketRuns) // to list them
+	g.watch(BucketWaits)
+	g.get(BucketWaits)
+	g.consume(events.StreamRuns, "runs", events.PrefixRun+"*.*.signal")
+	g.consume(events.StreamResults, "runs-results", events.PrefixResult+"*.*.*.*")
+	g.consume(events.StreamEvents, "runs-events", events.PrefixEvent+">")
+	g.ask(events.StreamEvents)                // what came before a wait
+	g.ask(events.StreamRuns)                  // the history of one
+	g.subscribe(events.PrefixRun + "*.*.*.*") // when a run ends that somebody waits for
+	g.serve(microRuns, subjectRuns+">")
+	g.follow(events.StreamRuns, events.PrefixRun+">") // to count them
+	g.publish(serverReplies + ".>")                   // answers to applications
 }
 
 // administer grants what an operator and his tools need. It is a list, too, and
