@@ -24,7 +24,7 @@ const stormWorkflow = `
 name: storm
 trigger: {event: {provider: github, event: push}}
 steps:
-  - {id: nap, delay: {for: 300ms}}
+  - {id: nap, delay: {until: 'now() + duration(event.raw.nap)'}}
   - id: both
     parallel:
       branches:
@@ -34,11 +34,12 @@ steps:
     foreach: {in: '[1, 2, 3]', limit: 2, steps: [{id: one, action: {use: shop.orders.key, max_attempts: 20, params: {title: '${{ event.raw.n }}-${{ item }}'}}}]}`
 
 // Real schedulers and executors are killed again and again while runs are under
-// way: each run ends, each of its effects is there once, and its history has no
-// gap.
+// way, one more of which comes out of its nap every moment: each run ends, each of
+// its effects is there once, and its history has no gap.
 func TestRunsKilledAgainAndAgain(t *testing.T) {
 	t.Parallel()
-	const runs, kills, effects = 120, 8, 5
+	const runs, kills, effects = 500, 20, 5
+	const patient = 45 * time.Second // without any run that ends
 	dir := t.TempDir()
 	program := filepath.Join(dir, "plugfn")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
@@ -73,21 +74,16 @@ func TestRunsKilledAgainAndAgain(t *testing.T) {
 		t.Fatalf("%v %s", err, answer.Data)
 	}
 	js := b.JetStream()
-	done := make(chan struct{})
-	go func() { // runs come while processes die
-		defer close(done)
-		for i := range runs {
-			e := events.Event{
-				ID: fmt.Sprint(i), Source: "/plugfn/github/_/_", Type: "com.github.push", UserID: "u1", Provider: "github", EventName: "push",
-				DataContentType: "application/json", Data: fmt.Appendf(nil, `{"n":"%d"}`, i),
-			}
-			if _, err := js.PublishMsg(t.Context(), e.Msg(events.EventSubject("u1", "github", "push"))); err != nil {
-				t.Error(err)
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
+	for i := range runs {
+		e := events.Event{
+			ID: fmt.Sprint(i), Source: "/plugfn/github/_/_", Type: "com.github.push", UserID: "u1", Provider: "github", EventName: "push",
+			DataContentType: "application/json", Data: fmt.Appendf(nil, `{"n":"%d","nap":"%dms"}`, i, 30*i),
 		}
-	}()
+		if _, err := js.PublishMsg(t.Context(), e.Msg(events.EventSubject("u1", "github", "push"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
 	luck := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	for range kills {
 		time.Sleep(time.Duration(luck.IntN(300)) * time.Millisecond)
@@ -95,14 +91,19 @@ func TestRunsKilledAgainAndAgain(t *testing.T) {
 		v.kill()
 		v.start()
 	}
-	<-done
-	ends := map[string]string{}
-	for until := time.Now().Add(60 * time.Second); len(ends) < runs; time.Sleep(200 * time.Millisecond) {
-		if ends = endsOf(t, js); time.Now().After(until) {
+	ends := endsOf(t, js)
+	t.Logf("%d kills within %s, after which %d runs had ended", kills, time.Since(began).Round(time.Millisecond), len(ends))
+	for patience := time.Now().Add(patient); len(ends) < runs; time.Sleep(200 * time.Millisecond) {
+		before := len(ends)
+		if ends = endsOf(t, js); len(ends) > before {
+			patience = time.Now().Add(patient)
+		}
+		if time.Now().After(patience) {
 			left, _ := b.Conn().Request("plugfn.svc.scheduler.runs.u1.list", []byte(`{"status":"running","limit":2}`), 10*time.Second)
 			t.Fatalf("%d of %d runs have ended, %d effects are there; %s", len(ends), runs, len(ledger.keys), left.Data)
 		}
 	}
+	t.Logf("all had ended after %s", time.Since(began).Round(time.Millisecond))
 	for run, state := range ends {
 		if state != "completed" {
 			t.Errorf("%s is %s", run, state)
