@@ -26,6 +26,7 @@ const (
 	HeaderStream      = "Plugfn-Stream"       // pages: each page is sent to Plugfn-Reply by itself
 	HeaderReply       = "Plugfn-Reply"        // inbox that gets the result as well
 	HeaderTraceParent = "traceparent"         // W3C trace context
+	HeaderCause       = "Plugfn-Cause"        // id of what led to the request, such as a run; at most 64 of A-Z a-z 0-9 _ -
 
 	// HeaderPage numbers, from 1, the pages that are sent by themselves.
 	HeaderPage = "Plugfn-Page"
@@ -108,6 +109,7 @@ type ActionRequest struct {
 	StreamPages  bool          // needs Reply
 	Reply        string
 	TraceParent  string
+	CausationID  string // of what led to it; where the provider lets PlugFn recognise the write, its events have it as well
 }
 
 // Subject is where r is published.
@@ -129,6 +131,7 @@ func (r *ActionRequest) Msg(subject string) *nats.Msg {
 	set(HeaderDelivery, string(r.Delivery))
 	set(HeaderReply, r.Reply)
 	set(HeaderTraceParent, r.TraceParent)
+	set(HeaderCause, r.CausationID)
 	if r.Timeout > 0 {
 		set(HeaderTimeout, r.Timeout.String())
 	}
@@ -173,6 +176,7 @@ func ParseActionRequest(subject string, header nats.Header, body []byte) (Action
 		MaxPages:     p.number(HeaderMaxPages, 1000),
 		Reply:        p.reply(),
 		TraceParent:  lookup(header, HeaderTraceParent),
+		CausationID:  p.text(HeaderCause, MaxID),
 		Params:       body,
 	}
 	if len(bytes.TrimSpace(body)) == 0 {

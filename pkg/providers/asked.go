@@ -35,6 +35,6 @@ func (r *Asked) NewRequest(ctx context.Context, base string, cred Credential) (*
 }
 
 // NewWrite is [Action.NewWrite] for what was asked.
-func (r *Asked) NewWrite(ctx context.Context, base string, cred Credential, key string) (*http.Request, error) {
-	return r.action.newWrite(ctx, base, r.params, cred, key)
+func (r *Asked) NewWrite(ctx context.Context, base string, cred Credential, mark Mark) (*http.Request, error) {
+	return r.action.newWrite(ctx, base, r.params, cred, mark)
 }

@@ -22,6 +22,7 @@ import (
 // The fields of templates that belong to finding a write again.
 const (
 	keyField   = "key"
+	markField  = "mark"
 	sinceField = "since"
 	itemField  = "item"
 )

@@ -63,6 +63,7 @@ type EventExpect struct {
 	Subject      string            `yaml:"subject"`
 	PartitionKey string            `yaml:"partition_key"`
 	Time         time.Time         `yaml:"time"`
+	Cause        string            `yaml:"cause"`        // of the write that it tells of
 	ContentType  string            `yaml:"content_type"` // not written: application/json
 	Headers      map[string]string `yaml:"headers"`      // :: extension name → value
 	Data         string            `yaml:"data"`         // of an item of a batch; not written: not looked at

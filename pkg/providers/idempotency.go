@@ -33,8 +33,8 @@ type Idempotency struct {
 // Stamp is what is put into the parameters of a request.
 type Stamp struct {
 	At     string       `yaml:"at"`     // JSON pointer into params; the parameter goes into the body
-	Append Template     `yaml:"append"` // behind the text that stands there; field: key
-	Value  JSONTemplate `yaml:"value"`  // or merged into what stands there; what has no {{key}} in it gives way
+	Append Template     `yaml:"append"` // behind the text that stands there; field: key or mark
+	Value  JSONTemplate `yaml:"value"`  // or merged into what stands there; what has no {{key}} or {{mark}} in it gives way
 }
 
 // KeyTTL is how long after a write was first sent its repetition is still
@@ -58,7 +58,7 @@ func (a *Action) EffectOf(params json.RawMessage) Effect {
 	if err != nil {
 		return EffectNone
 	}
-	if _, fits := a.stamped(object, exampleKey); !fits {
+	if _, fits := a.stamped(object, exampleMark()); !fits {
 		return EffectNone
 	}
 	if _, ok := a.findFor(candidateOf(object, exampleKey, time.Unix(0, 0))); !ok {
@@ -71,46 +71,45 @@ func (a *Action) EffectOf(params json.RawMessage) Effect {
 const exampleKey = "00000000-0000-4000-8000-000000000000"
 
 // NewWrite is [Action.NewRequest] with what makes the request recognisable by
-// key: a header, a member of the body, a stamp, or nothing where the effect is
+// its mark: a header, a member of the body, a stamp, or nothing where the effect is
 // none of keyed and reconcile. Parameters without room for the stamp go without.
 //
 // net/http repeats by itself a write that has an Idempotency-Key, also one that
 // was received, see [http.Transport]. It looks for the canonical name only, so
 // the header has another spelling, which is the same one to every server.
-func (a *Action) NewWrite(ctx context.Context, base string, params json.RawMessage, cred Credential, key string) (*http.Request, error) {
+func (a *Action) NewWrite(ctx context.Context, base string, params json.RawMessage, cred Credential, mark Mark) (*http.Request, error) {
 	object, err := parseParams(params)
 	if err != nil {
 		return nil, err
 	}
-	return a.newWrite(ctx, base, object, cred, key)
+	return a.newWrite(ctx, base, object, cred, mark)
 }
 
-func (a *Action) newWrite(ctx context.Context, base string, object map[string]any, cred Credential, key string) (*http.Request, error) {
+func (a *Action) newWrite(ctx context.Context, base string, object map[string]any, cred Credential, mark Mark) (*http.Request, error) {
 	i := a.Idempotency
 	if i == nil {
 		return a.newRequest(ctx, base, object, cred)
 	}
 	if i.Field != "" || i.Stamp != nil {
-		if marked, fits := a.stamped(object, key); fits {
+		if marked, fits := a.stamped(object, mark); fits {
 			object = marked
 		}
 	}
 	req, err := a.newRequest(ctx, base, object, cred)
 	if err == nil && i.Header != "" {
-		req.Header[strings.ToLower(i.Header)] = []string{key}
+		req.Header[strings.ToLower(i.Header)] = []string{mark.Key}
 	}
 	return req, err
 }
 
-// stamped returns params with the key in them. It reports false when the schema
+// stamped returns params with the mark in them. It reports false when the schema
 // has no room for it.
-func (a *Action) stamped(params map[string]any, key string) (map[string]any, bool) {
+func (a *Action) stamped(params map[string]any, mark Mark) (map[string]any, bool) {
 	i := a.Idempotency
-	fields := func(string) (any, bool) { return key, true }
 	switch {
 	case i.Field != "":
 		tokens, err := parsePointer(i.Field)
-		marked, ok := putAt(params, tokens, func(any) any { return key })
+		marked, ok := putAt(params, tokens, func(any) any { return mark.Key })
 		object, isObject := marked.(map[string]any)
 		return object, ok && isObject && err == nil
 	case i.Stamp == nil:
@@ -120,7 +119,7 @@ func (a *Action) stamped(params map[string]any, key string) (map[string]any, boo
 	if err != nil {
 		return nil, false
 	}
-	marked, ok := putAt(params, tokens, func(was any) any { return i.Stamp.on(was, fields) })
+	marked, ok := putAt(params, tokens, func(was any) any { return i.Stamp.on(was, mark.field) })
 	object, isObject := marked.(map[string]any)
 	if !ok || !isObject || len(a.Params.problems(object)) > 0 {
 		return nil, false
@@ -260,12 +259,12 @@ func (a *Action) checkStamp(path string, r report) {
 		return
 	}
 	fields := slices.Concat(s.Append.fields(), s.Value.fields())
-	if !slices.Contains(fields, keyField) {
-		r(path, "must hold {{%s}}", keyField)
+	if !slices.Contains(fields, keyField) && !slices.Contains(fields, markField) {
+		r(path, "must hold {{%s}} or {{%s}}", keyField, markField)
 	}
 	for _, field := range fields {
-		if field != keyField {
-			r(path, "{{%s}} is not known here, only {{%s}}", field, keyField)
+		if field != keyField && field != markField {
+			r(path, "{{%s}} is not known here, only {{%s}} and {{%s}}", field, keyField, markField)
 		}
 	}
 	for _, t := range slices.Concat([]Template{s.Append}, s.Value.templates()) {
@@ -274,6 +273,6 @@ func (a *Action) checkStamp(path string, r report) {
 		}
 	}
 	if bytes.Count([]byte(s.Append.text), []byte("{{")) > 1 {
-		r(path+".append", "must hold {{%s}} once", keyField)
+		r(path+".append", "must hold {{%s}} or {{%s}} once", keyField, markField)
 	}
 }

@@ -92,7 +92,7 @@ func TestNewWriteBearsTheKey(t *testing.T) {
 	}
 	p := shop(t)
 	for _, tt := range tests {
-		req, err := p.must(t, tt.action).NewWrite(t.Context(), "https://shop.invalid", json.RawMessage(tt.params), Credential{}, FixtureKey)
+		req, err := p.must(t, tt.action).NewWrite(t.Context(), "https://shop.invalid", json.RawMessage(tt.params), Credential{}, Mark{Key: FixtureKey})
 		if err != nil {
 			t.Fatalf("%s: %v", tt.action, err)
 		}
@@ -222,7 +222,7 @@ func TestAKeyedWriteIsSentOnce(t *testing.T) {
 		return err
 	}
 	write := func() *http.Request {
-		r, err := shop(t).must(t, "orders.pay").NewWrite(context.Background(), server.URL, json.RawMessage(`{"id":"7"}`), Credential{}, FixtureKey)
+		r, err := shop(t).must(t, "orders.pay").NewWrite(context.Background(), server.URL, json.RawMessage(`{"id":"7"}`), Credential{}, Mark{Key: FixtureKey})
 		if err != nil {
 			t.Fatal(err)
 		}

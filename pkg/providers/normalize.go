@@ -25,6 +25,7 @@ type Normalized struct {
 	Account      string    // the provider's id of the account, "" when it does not say
 	PartitionKey string    // events with the same key stay in order; may be empty
 	Time         time.Time // when it happened; zero when it does not say
+	Cause        string    // what led to the write of PlugFn's that it tells of, see [Mark]; may be empty
 	ContentType  string
 	Headers      map[string]string // :: CloudEvents extension name → value of a kept header
 	Data         []byte            // the delivery's body, or the item of it; shared, not to be changed
@@ -59,6 +60,7 @@ func (r *Reading) Events() ([]Normalized, error) {
 			return nil, err
 		}
 		all[i].Data, all[i].ContentType = r.item.doc, jsonType
+		all[i].Cause = r.webhooks.causeOf(r.item.doc)
 	}
 	return all, nil
 }
@@ -104,6 +106,9 @@ func (r *Reading) event(index int) (Normalized, error) {
 	n.Account = shorten(account)
 	key, _ := r.first(w.Order)
 	n.PartitionKey = shorten(key)
+	if w.Batch == nil {
+		n.Cause = w.causeOf(n.Data)
+	}
 	return n, nil
 }
 

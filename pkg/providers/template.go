@@ -110,7 +110,7 @@ func parseField(inner string) (templatePart, error) {
 func isField(s string) bool {
 	group, name, dotted := cutField(s)
 	if !dotted {
-		return slices.Contains([]string{"scopes", "assertion", "nonce", keyField, sinceField, itemField}, s)
+		return slices.Contains([]string{"scopes", "assertion", "nonce", keyField, markField, sinceField, itemField}, s)
 	}
 	return slices.Contains([]string{"params", "credential", "app", itemField}, group) && isName(name)
 }

@@ -54,6 +54,7 @@ func (w *Webhooks) check(r report) {
 	w.checkAnswers(r)
 	w.checkKept(r)
 	w.checkVaries(r)
+	w.checkCausedBy(r)
 	for i, page := range w.Sources {
 		if u, err := url.Parse(page); err != nil || u.Scheme != "https" || u.Host == "" {
 			r(item("webhooks.sources", i), "must be an https address")

@@ -24,6 +24,7 @@ type Webhooks struct {
 	RetryHorizon time.Duration `yaml:"retry_horizon"` // for how long the provider sends a delivery again; not written: 15 m
 	Redelivers   *bool         `yaml:"redelivers"`    // false: what was not accepted is lost; not written: true
 	Varies       []string      `yaml:"varies"`        // pointers to the members of an event's JSON that differ between attempts of one delivery
+	CausedBy     []string      `yaml:"caused_by"`     // pointers to the members of an event's JSON where the mark of a write of PlugFn's may stand
 	KeepHeader   []string      `yaml:"keep_headers"`  // delivery headers that travel on as ce extensions
 	Redeliver    *Redeliver    `yaml:"redeliver"`     // nil: what failed cannot be asked for again
 	Sources      []string      `yaml:"sources"`       // pages of the provider that say so
@@ -33,6 +34,7 @@ type Webhooks struct {
 	pointers pointerSet // of all json sources above
 	items    pointerSet // of all item sources
 	outers   pointerSet // of all outer sources
+	marks    pointerSet // of CausedBy
 	unsigned bool       // some handshake comes without a signature
 }
 

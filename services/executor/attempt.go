@@ -77,7 +77,7 @@ func (a *attempt) run(ctx context.Context) finding {
 		return a.report(answered{r.status, r.requestID}, started, f)
 	}
 	defer a.outdate(ctx)
-	request, err := a.plan.asked.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.credential, a.key())
+	request, err := a.plan.asked.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.credential, providers.Mark{Key: a.key(), Cause: a.task.CausationID})
 	if err == nil {
 		err = a.attach(ctx, request)
 	}

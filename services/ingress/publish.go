@@ -128,6 +128,7 @@ func messageOf(provider, endpoint string, at time.Time, level events.Verified, n
 		Verified:        level,
 		Account:         n.Account,
 		PartitionKey:    n.PartitionKey,
+		CausationID:     n.Cause,
 		Extensions:      n.Headers,
 		Data:            n.Data,
 	}

@@ -126,6 +126,7 @@ func normalized(e providers.EventExpect) providers.Normalized {
 		Account:      e.Account,
 		PartitionKey: e.PartitionKey,
 		Time:         e.Time,
+		Cause:        e.Cause,
 		ContentType:  e.ContentType,
 		Headers:      e.Headers,
 	}

@@ -18,7 +18,7 @@ func recognised(t *testing.T, pack *providers.Pack, a *providers.Action, f provi
 		return
 	}
 	auth := pack.Auth[0]
-	req, err := a.NewWrite(t.Context(), pack.HTTP.BaseURL, f.Params, canaryOf(auth), providers.FixtureKey)
+	req, err := a.NewWrite(t.Context(), pack.HTTP.BaseURL, f.Params, canaryOf(auth), providers.Mark{Key: providers.FixtureKey})
 	if err != nil {
 		t.Fatalf("NewWrite: %v", err)
 	}

@@ -112,7 +112,7 @@ func (do *performing) publish(msg *nats.Msg, stream, id string) {
 func (do *performing) act(e machine.Act) {
 	request := events.ActionRequest{
 		ID: requestID(do.State.Run, e.ID), UserID: do.State.User, Provider: e.Provider, Action: e.Action, ConnectionID: e.Connection,
-		Params: e.Params, Timeout: e.Timeout, MaxAttempts: e.MaxAttempts, MaxPages: e.Pages,
+		Params: e.Params, Timeout: e.Timeout, MaxAttempts: e.MaxAttempts, MaxPages: e.Pages, CausationID: do.State.Run,
 	}
 	if do.State.Deadline.Sub(do.State.At) < requestAge {
 		request.Deadline = do.State.Deadline

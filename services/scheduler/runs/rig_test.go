@@ -272,9 +272,15 @@ func (r *rig) standing() string {
 // event publishes an event of GitHub.
 func (r *rig) event(user, name, id, data string) {
 	r.t.Helper()
+	r.caused(user, name, id, data, "")
+}
+
+// caused publishes an event that something has led to.
+func (r *rig) caused(user, name, id, data, cause string) {
+	r.t.Helper()
 	e := events.Event{
 		ID: id, Source: "/plugfn/github/_/_", Type: "com.github." + name, UserID: user, Provider: "github", EventName: name,
-		Time: time.Now(), DataContentType: "application/json", Data: []byte(data),
+		Time: time.Now(), DataContentType: "application/json", Data: []byte(data), CausationID: cause,
 	}
 	if _, err := r.bus.JetStream().PublishMsg(r.t.Context(), e.Msg(events.EventSubject(user, "github", name))); err != nil {
 		r.t.Fatal(err)

@@ -241,6 +241,27 @@ steps: [{id: x, set: {n: 1}}]`)
 	r.endedRuns("u2", maxDepth+1)
 }
 
+// A workflow whose action leads to the event that starts it does not go on for
+// ever, where the event says what caused it.
+func TestALoopByEvents(t *testing.T) {
+	r := newRig(t)
+	r.shelf.apply(t, "u1", `
+name: echo
+trigger: {event: {provider: github, event: push}}
+steps: [{id: x, action: {use: slack.chat.postMessage, params: {channel: c, text: x}}}]`)
+	r.reply = func(request *events.ActionRequest) *events.Result {
+		r.caused("u1", "push", request.ID, "{}", request.CausationID)
+		return &events.Result{Outcome: events.Succeeded, Data: request.Params}
+	}
+	r.start()
+	r.event("u1", "push", "first", "{}")
+	r.eventually("a dead letter of the loop", func() bool {
+		_, err := r.store.ask(t.Context(), events.StreamDead, messageRequest{NextFor: "plugfn.dead.run.u1.echo.loop", Sequence: 1})
+		return err == nil
+	})
+	r.endedRuns("u1", maxDepth+1)
+}
+
 func TestADefinitionThatIsGone(t *testing.T) {
 	r := newRig(t)
 	r.shelf.apply(t, "u1", "name: sleeper\n"+manual+`
