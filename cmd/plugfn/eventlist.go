@@ -41,6 +41,9 @@ plugfn event list --limit 200 --before 4711 -o json`,
 				if err != nil {
 					return err
 				}
+				if len(all) == 0 && p.forPeople() {
+					hint(cmd, "no event that is kept fits")
+				}
 				if err := listEvents(p, all); err != nil {
 					return err
 				}
@@ -169,7 +172,7 @@ func showEvent(cmd *cobra.Command, p *printer, s *eventStore, raw bool) error {
 		return err
 	}
 	if len(found) == 0 {
-		return &failure{exit: exitNotFound, what: fmt.Sprintf("no event that is kept has the id %q", clip(s.filter.ids[0], 80)), fix: "plugfn event list"}
+		return &failure{exit: exitNotFound, what: fmt.Sprintf("no event that is kept has the id %q", clip(s.filter.ids[0], 80)), fix: s.filter.listCommand()}
 	}
 	e, err := s.whole(cmd.Context(), found[0].sequence)
 	if err != nil {

@@ -69,7 +69,18 @@ func (f *eventFilter) check(now time.Time) (err error) {
 	if !slices.Contains(levels, f.verified) {
 		return usage("", "--verified %s: must be one of %s", f.verified, strings.Join(levels[1:], ", "))
 	}
-	return checkPattern(f.subject())
+	if checkPattern(f.subject()) != nil {
+		return usage("such as issues.opened, issues.* or issues.>", "--event %q: is no pattern", f.event)
+	}
+	return nil
+}
+
+// listCommand lists what is looked for, whichever of it.
+func (f *eventFilter) listCommand() string {
+	if f.dead {
+		return "plugfn event list --dead"
+	}
+	return "plugfn event list"
 }
 
 // timeFlag reads a time, or how long ago it was.

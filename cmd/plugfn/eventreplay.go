@@ -114,7 +114,7 @@ func (r *replay) start(cmd *cobra.Command, p *printer, s *eventStore) error {
 		}
 	}
 	if err == nil && out.Events == 0 {
-		return &failure{exit: exitNotFound, what: "no event that is kept fits", fix: "plugfn event list"}
+		return &failure{exit: exitNotFound, what: "no event that is kept fits", fix: s.filter.listCommand()}
 	}
 	return errors.Join(r.print(p, &out), err)
 }

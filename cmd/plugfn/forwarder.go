@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -103,13 +104,21 @@ func (f *forwarder) post(ctx context.Context, e *events.Event, subject string, n
 		r.Header.Set("Content-Type", e.DataContentType)
 	}
 	r.Header.Set("User-Agent", "plugfn/"+version)
-	sign(r.Header, f.key, r.Header.Get(cloudEventKey+"id"), now, e.Data)
+	sign(r.Header, f.key, messageID(e), now, e.Data)
 	answer, err := f.http.Do(r)
 	if err != nil {
 		return 0, err
 	}
 	_, _ = io.CopyN(io.Discard, answer.Body, maxForwarded) // so that the connection can be used again
 	return answer.StatusCode, answer.Body.Close()
+}
+
+// messageID is the webhook-id of an event, by which receivers tell repetitions.
+// The id alone would not do: one delivery makes an event of the same id for each
+// of its connections, and a provider may put into it what it likes.
+func messageID(e *events.Event) string {
+	sum := sha256.Sum256([]byte(strconv.Itoa(len(e.Source)) + ":" + e.Source + e.ID))
+	return "msg_" + hex.EncodeToString(sum[:16])
 }
 
 // sign sets the headers of Standard Webhooks.

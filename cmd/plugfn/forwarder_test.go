@@ -59,11 +59,27 @@ func TestForward(t *testing.T) {
 		t.Errorf("got %s %v %s", got.URL, got.Header, body)
 	}
 	want := http.Header{}
-	sign(want, []byte("key"), "d%20%C3%A9", sent.At, body)
+	sign(want, []byte("key"), messageID(pushEvent()), sent.At, body)
+	if id := want.Get("webhook-id"); id != "msg_d9ec4281cadb2e6fb7ec6635bec26434" {
+		t.Errorf("webhook-id %s: it must stay what it was", id)
+	}
 	for name := range want {
 		if got.Header.Get(name) != want.Get(name) {
 			t.Errorf("%s: %q", name, got.Header.Get(name))
 		}
+	}
+}
+
+// TestForwardTellsEventsApart: the events of one delivery have its id, one for
+// each connection. A receiver that drops what it has seen drops none of them.
+func TestForwardTellsEventsApart(t *testing.T) {
+	a, b, c := pushEvent(), pushEvent(), pushEvent()
+	b.Source, c.ID = "/plugfn/github/app/con_2", "d.1.2"
+	if messageID(a) == messageID(b) || messageID(a) == messageID(c) || messageID(a) != messageID(pushEvent()) {
+		t.Errorf("%s, %s, %s", messageID(a), messageID(b), messageID(c))
+	}
+	if strings.ContainsRune(messageID(c), '.') {
+		t.Errorf("%s: a dot ends the id in what is signed", messageID(c))
 	}
 }
 

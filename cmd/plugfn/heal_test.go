@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/pkg/providers/providertest"
 )
 
 const hookSecret = "the secret of the hook"
@@ -40,7 +40,7 @@ type forgetful struct {
 
 func newForgetful(t *testing.T) *forgetful {
 	t.Helper()
-	packs, err := providers.LoadAll(catalog.FS)
+	packs, err := providertest.Catalog()
 	if err != nil {
 		t.Fatal(err)
 	}

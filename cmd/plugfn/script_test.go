@@ -23,8 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/sandbox"
-	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/pkg/providers/providertest"
 )
 
 func TestMain(m *testing.M) {
@@ -194,7 +193,7 @@ func startNATS(ts *testscript.TestScript, _ bool, args []string) {
 
 // startSandbox: sandbox. Plays the built-in providers and sets SANDBOX_URL.
 func startSandbox(ts *testscript.TestScript, _ bool, _ []string) {
-	packs, err := providers.LoadAll(catalog.FS)
+	packs, err := providertest.Catalog()
 	ts.Check(err)
 	box, err := sandbox.New(sandbox.Config{Packs: packs, Log: zerolog.Nop()})
 	ts.Check(err)

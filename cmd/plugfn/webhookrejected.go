@@ -56,7 +56,11 @@ func runRejected(cmd *cobra.Command, provider string, limit int) error {
 		return err
 	}
 	if len(all) == 0 && p.forPeople() {
-		hint(cmd, "nothing was refused since the ingress started")
+		of := ""
+		if provider != "" {
+			of = " of " + safe(provider)
+		}
+		hint(cmd, "nothing"+of+" was refused since the ingress started")
 	}
 	return listRejected(p, all)
 }

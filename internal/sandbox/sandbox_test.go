@@ -17,7 +17,7 @@ import (
 	"github.com/plugfn/plugfn/internal/sandbox"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/pkg/providers/providertest"
 )
 
 // stage is a sandbox behind a real server.
@@ -41,7 +41,7 @@ func newStage(t testing.TB, packs map[string]*providers.Pack) stage {
 
 func catalogPacks(t testing.TB) map[string]*providers.Pack {
 	t.Helper()
-	packs, err := providers.LoadAll(catalog.FS)
+	packs, err := providertest.Catalog()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 // size is how many random bytes a generated secret has.
 const size = 32
 
+var errEmpty = errors.New("is empty")
+
 // Keep returns the secret in the file at path. When there is no file it
 // makes one with a random secret, for its owner only, and reports true. The
 // secret is hexadecimal, which is right for every way in which packs read
@@ -29,6 +31,9 @@ func Keep(path string) (secret providers.Secret, created bool, err error) {
 // KeepText is Keep with the text that a new file is to have.
 func KeepText(path string, text []byte) (secret providers.Secret, created bool, err error) {
 	secret, err = Read(path)
+	if errors.Is(err, errEmpty) {
+		return secret, false, fmt.Errorf("%w: remove it, then it is made anew", err)
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, false, err
 	}
@@ -54,7 +59,7 @@ func Read(path string) (providers.Secret, error) {
 		return providers.Secret{}, err
 	}
 	if text = bytes.TrimSpace(text); len(text) == 0 {
-		return providers.Secret{}, fmt.Errorf("%s is empty: remove it, then it is made anew", path)
+		return providers.Secret{}, fmt.Errorf("%s %w", path, errEmpty)
 	}
 	return providers.NewSecret(text), nil
 }

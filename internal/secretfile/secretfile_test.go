@@ -3,6 +3,7 @@ package secretfile_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/plugfn/plugfn/internal/secretfile"
@@ -25,8 +26,11 @@ func TestKeep(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := secretfile.Keep(path); err == nil {
-		t.Error("an empty file is a secret")
+	if _, _, err := secretfile.Keep(path); err == nil || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("an empty file: %v", err)
+	}
+	if _, err := secretfile.Read(path); err == nil || strings.Contains(err.Error(), "remove it") { // nobody makes it anew
+		t.Errorf("an empty file of somebody's own: %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -39,8 +39,8 @@ type deadDelivery struct {
 // keep stores a genuine delivery that cannot be read, for a person to look at,
 // and with what it takes to read it again with another pack.
 func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, cause error) answer {
-	sum := sha256.Sum256(d.Body)
-	id := "sha256-" + base64.RawURLEncoding.EncodeToString(sum[:])
+	kept := encodeDelivery(rt.pack.Webhooks.Reduced(d))
+	id := deadID(kept, d.Body)
 	e := events.Event{
 		ID: id, Source: eventSource(rt.pack.Name, rt.source(), rt.endpoint.ConnectionID),
 		Type: typeUnparsed, Time: d.ReceivedAt, Provider: rt.pack.Name, Verified: verdict.Level,
@@ -49,7 +49,7 @@ func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, ve
 	}
 	dead := e.Msg(events.DeadSubject("event", rt.endpoint.UserID, rt.pack.Name, "unparsed"))
 	dead.Header.Set(events.HeaderReason, cause.Error())
-	if kept := encodeDelivery(rt.pack.Webhooks.Reduced(d)); kept != "" {
+	if isKept(kept) {
 		dead.Header.Set(headerDelivery, kept)
 	}
 	dead.Header.Set(jetstream.MsgIDHeader, dedupeID(rt.pack.Name, rt.source(), id, rt.endpoint.ConnectionID))
@@ -61,13 +61,27 @@ func (s *Service) keep(ctx context.Context, rt *route, d *providers.Delivery, ve
 	return answer{status: http.StatusOK, event: kindUnparsed, kind: kindUnparsed, published: 1}
 }
 
+// deadID tells dead letters apart. There is no id of the delivery, since it could
+// not be read; but what bears one is among what is kept of it beside the body.
+func deadID(kept string, body []byte) string {
+	h := sha256.New()
+	_, _ = h.Write(append([]byte(kept), 0)) // JSON: it has no such byte itself
+	_, _ = h.Write(body)
+	return "sha256-" + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// isKept tells whether what would be kept of a delivery beside its body is.
+func isKept(text string) bool { return text != "" && len(text) <= maxDelivery }
+
+// encodeDelivery is what is kept of a delivery beside its body; "" where it
+// cannot be told.
 func encodeDelivery(d *providers.Delivery) string {
 	kept := deadDelivery{Method: d.Method, Header: d.Header}
 	if d.URL != nil {
 		kept.Query = d.URL.RawQuery
 	}
 	text, err := json.Marshal(kept)
-	if err != nil || len(text) > maxDelivery {
+	if err != nil {
 		return ""
 	}
 	return string(text)

@@ -19,7 +19,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus/bustest"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/pkg/providers/providertest"
 )
 
 // fuzzURL is where the ingress of the fuzz target is reached.
@@ -36,7 +36,7 @@ type fuzzed struct {
 
 func newFuzzed(f *testing.F) *fuzzed {
 	f.Helper()
-	packs, err := providers.LoadTested(catalog.FS)
+	packs, err := providertest.Catalog()
 	if err != nil {
 		f.Fatal(err)
 	}

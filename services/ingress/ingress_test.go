@@ -22,7 +22,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus/bustest"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/pkg/providers/providertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -83,7 +83,7 @@ func openOn(t *testing.T, on *bus.Bus, change ...func(*Config)) *gate {
 // packs are all packs, and some apps.
 func (g *gate) packs() *providers.Registry {
 	g.Helper()
-	packs, err := providers.LoadAll(catalog.FS)
+	packs, err := providertest.Catalog()
 	if err != nil {
 		g.Fatal(err)
 	}
@@ -383,7 +383,12 @@ func TestUnreadableButGenuineIsKept(t *testing.T) {
 			t.Errorf("%q: status %d", body, status)
 		}
 	}
-	if s := g.stored(events.StreamDead); s["plugfn.dead.event._.github.unparsed"] != 3 {
+	for range 2 { // another delivery with the body of one, and its repetition
+		if status, _ := g.send("github", g.signed("d-other", "issues", `[1,2`)); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	}
+	if s := g.stored(events.StreamDead); s["plugfn.dead.event._.github.unparsed"] != 4 {
 		t.Errorf("dead letters %v", s)
 	}
 	if s := g.stored(events.StreamEvents); len(s) != 0 {
@@ -488,7 +493,7 @@ func TestBeforeTheIndexIsLoaded(t *testing.T) {
 
 func TestSlackHandshake(t *testing.T) {
 	g := open(t)
-	packs, err := providers.LoadAll(catalog.FS)
+	packs, err := providertest.Catalog()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -533,7 +538,7 @@ func TestSlackHandshake(t *testing.T) {
 // FuzzReceive: no request, however made, is stored without its signature, nor
 // crashes the service.
 func FuzzReceive(f *testing.F) {
-	packs, err := providers.LoadAll(catalog.FS)
+	packs, err := providertest.Catalog()
 	if err != nil {
 		f.Fatal(err)
 	}

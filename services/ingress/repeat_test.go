@@ -380,8 +380,10 @@ func TestNothingIsLostToTheMemory(t *testing.T) {
 	l := ledger{acked: map[string]bool{}, blind: map[string]bool{}}
 	for range rounds {
 		var all sync.WaitGroup
+		sent := map[string]string{} // :: body → id
 		for range deliveries {
 			id, amount := fmt.Sprint("evt_", random.IntN(2*harmed)), random.IntN(3)
+			sent[payment(id, amount, 1)] = id
 			all.Go(func() {
 				a.deliver("stripe", payment(id, amount, 1))
 				l.mu.Lock()
@@ -390,11 +392,36 @@ func TestNothingIsLostToTheMemory(t *testing.T) {
 			})
 		}
 		all.Wait()
-		a.remembered(len(l.acked))
+		for body, id := range sent {
+			a.eventually("the memory of "+body, func() bool { return a.remembers(id, body) })
+		}
 		a.harm(random, &l)
 		a.forget()
 		a.compare(&l)
 	}
+}
+
+// remembers tells whether it is known where the event with a body is: under the
+// id of its delivery, or under that of a conflict.
+func (a *again) remembers(id, body string) bool {
+	a.Helper()
+	msg := nats.NewMsg("")
+	msg.Data = []byte(body)
+	msg.Header.Set(jetstream.MsgIDHeader, dedupeID("stripe", appEndpoint, id, ""))
+	for _, of := range []*nats.Msg{msg, conflicting(msg)} {
+		key := of.Header.Get(jetstream.MsgIDHeader)
+		at, err := a.service.repeats.Find(a.Context(), key)
+		if err != nil {
+			a.Fatal(err)
+		}
+		if at == 0 {
+			continue
+		}
+		if e, err := a.service.repeats.Event(a.Context(), at, key); err == nil && e != nil && string(e.Data) == body {
+			return true
+		}
+	}
+	return false
 }
 
 // harm takes some of the memory of half of the ids away, and makes some of it

@@ -3,7 +3,8 @@
 //
 //	func TestGitHub(t *testing.T) { providertest.Run(t, pack) }
 //
-// Allowed imports: the standard library, go-cmp, pkg/providers, pkg/events.
+// Allowed imports: the standard library, go-cmp, pkg/providers and its catalog,
+// pkg/events.
 package providertest
 
 import (

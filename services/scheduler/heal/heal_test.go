@@ -19,7 +19,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus/bustest"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/pkg/providers/providertest"
 	"github.com/plugfn/plugfn/services/scheduler"
 )
 
@@ -167,7 +167,7 @@ func (g *github) asked() map[string]int {
 
 func packs(t *testing.T) *providers.Registry {
 	t.Helper()
-	all, err := providers.LoadAll(catalog.FS)
+	all, err := providertest.Catalog()
 	if err != nil {
 		t.Fatal(err)
 	}

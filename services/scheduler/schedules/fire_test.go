@@ -20,7 +20,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus/bustest"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/pkg/providers/catalog"
+	"github.com/plugfn/plugfn/pkg/providers/providertest"
 	"github.com/plugfn/plugfn/services/scheduler"
 )
 
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func packs(t testing.TB) *providers.Registry {
 	t.Helper()
-	all, err := providers.LoadAll(catalog.FS)
+	all, err := providertest.Catalog()
 	if err != nil {
 		t.Fatal(err)
 	}
