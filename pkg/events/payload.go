@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -23,6 +24,10 @@ const (
 
 	// payloadPiece is the length of the messages that a payload is cut into.
 	payloadPiece = 512 << 10
+
+	// piecesAtOnce are on their way to the bus together: while it writes one, the
+	// next ones travel.
+	piecesAtOnce = 4
 )
 
 // PayloadRef says where a payload is, and what it has to be.
@@ -53,11 +58,14 @@ func (p Payloads) put(ctx context.Context, userToken string, data []byte) (Paylo
 	sum := sha256.Sum256(data)
 	ref := PayloadRef{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(data))}
 	ref.Subject = PrefixPayload + userToken + "." + ref.SHA256
-	for i, start := 0, 0; start == 0 || start < len(data); i, start = i+1, start+payloadPiece {
+	under, ctx := errgroup.WithContext(ctx)
+	under.SetLimit(piecesAtOnce)
+	for i, start := 0, 0; start == 0 || start < len(data) && ctx.Err() == nil; i, start = i+1, start+payloadPiece {
 		piece := data[start:min(start+payloadPiece, len(data))]
-		if err := p.store(ctx, ref.piece(i), piece); err != nil {
-			return ref, fmt.Errorf("storing a payload of %d bytes: %w", len(data), err)
-		}
+		under.Go(func() error { return p.store(ctx, ref.piece(i), piece) })
+	}
+	if err := under.Wait(); err != nil {
+		return ref, fmt.Errorf("storing a payload of %d bytes: %w", len(data), err)
 	}
 	return ref, nil
 }
