@@ -12,7 +12,7 @@ LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
 .PHONY: help dev demo examples build image compose-validate k8s-validate workflows-validate test test-integration lint fmt bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: build ## build and run everything on this machine; ARGS="..." is passed on
 	bin/plugfn dev $(ARGS)
@@ -41,6 +41,8 @@ k8s-validate: ## check what deploy/k8s makes, without a cluster
 
 workflows-validate: ## check the workflows of GitHub
 	$(GO) tool -modfile=tools/actionlint/go.mod actionlint -shellcheck= -pyflakes=
+
+test test-integration: export GORACE = atexit_sleep_ms=0 # programs with the race detector end at once, not a second later
 
 test: ## run the tests; TESTFLAGS="-race" is passed on
 	$(GO) test $(TESTFLAGS) ./...
