@@ -12,7 +12,8 @@ import (
 )
 
 func newProviderCommand() *cobra.Command {
-	return noun("provider", "providers", "Look at providers, their actions and events", newProviderListCommand(), newProviderShowCommand())
+	return noun("provider", "providers", "Look at providers, and make packs of your own", newProviderListCommand(), newProviderShowCommand(),
+		newProviderNewCommand(), newProviderGenerateCommand(), newProviderLintCommand(), newProviderTestCommand())
 }
 
 // packRun is a verb that needs the packs and no server.

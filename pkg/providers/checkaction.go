@@ -59,12 +59,10 @@ func (a *Action) checkRequest(path string, r report) {
 		r(path+".path", "is missing")
 		return
 	}
-	segments, err := compilePath(req.Path)
-	if err != nil {
+	if err := req.compilePath(); err != nil {
 		r(path+".path", "%v", err)
 		return
 	}
-	req.segments = segments
 	a.checkFields(path+".path", req.Path, r)
 	for _, field := range req.Path.fields() {
 		if name := strings.TrimPrefix(field, "params."); !a.Params.requires(name) {

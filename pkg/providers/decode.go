@@ -15,7 +15,7 @@ import (
 // value decodes node into a settable value.
 func (d *document) value(node *yaml.Node, into reflect.Value, path string) {
 	if _, ok := d.lines[path]; !ok {
-		d.lines[path] = node.Line
+		d.lines[path] = spotOf(node)
 	}
 	if into.Kind() == reflect.Pointer { // never nil after this, also when the value is wrong
 		into.Set(reflect.New(into.Type().Elem()))
@@ -24,10 +24,10 @@ func (d *document) value(node *yaml.Node, into reflect.Value, path string) {
 	}
 	switch {
 	case node.Kind == yaml.AliasNode:
-		d.fail(node.Line, path, "is an alias: write the value out")
+		d.fail(spotOf(node), path, "is an alias: write the value out")
 		return
 	case node.ShortTag() == "!!null" && into.Type() != reflect.TypeFor[json.RawMessage]():
-		d.fail(node.Line, path, "is empty: give it a value or leave the key out")
+		d.fail(spotOf(node), path, "is empty: give it a value or leave the key out")
 		return
 	}
 	if s, ok := into.Addr().Interface().(*Schema); ok && d.tested {
@@ -64,7 +64,7 @@ func (d *document) plain(node *yaml.Node, into reflect.Value, path string) {
 		})
 	case reflect.Slice:
 		if node.Kind != yaml.SequenceNode {
-			d.fail(node.Line, path, "must be a list, is "+kindName(node))
+			d.fail(spotOf(node), path, "must be a list, is "+kindName(node))
 			return
 		}
 		into.Set(reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content)))
@@ -77,17 +77,17 @@ func (d *document) plain(node *yaml.Node, into reflect.Value, path string) {
 		into.SetString(text)
 	case reflect.Bool:
 		if node.ShortTag() != "!!bool" {
-			d.fail(node.Line, path, "must be true or false")
+			d.fail(spotOf(node), path, "must be true or false")
 		}
 		into.SetBool(node.Value == "true")
 	case reflect.Int:
 		n, err := strconv.Atoi(node.Value)
 		if err != nil || node.Kind != yaml.ScalarNode {
-			d.fail(node.Line, path, "must be a whole number")
+			d.fail(spotOf(node), path, "must be a whole number")
 		}
 		into.SetInt(int64(n))
 	default:
-		d.fail(node.Line, path, "cannot be written in YAML")
+		d.fail(spotOf(node), path, "cannot be written in YAML")
 	}
 }
 
@@ -97,7 +97,7 @@ func (d *document) structure(node *yaml.Node, into reflect.Value, path string) {
 	d.mapping(node, path, func(key string, at, value *yaml.Node) {
 		field, ok := fields[key]
 		if !ok {
-			d.fail(at.Line, joinPath(path, key), "unknown key"+nearest.Hint(key, maps.Keys(fields)))
+			d.fail(spotOf(at), joinPath(path, key), "unknown key"+nearest.Hint(key, maps.Keys(fields)))
 			return
 		}
 		d.value(value, field, joinPath(path, key))
@@ -120,7 +120,7 @@ func structFields(into reflect.Value, fields map[string]reflect.Value) {
 // mapping calls each for every entry whose key is a text and not repeated.
 func (d *document) mapping(node *yaml.Node, path string, each func(key string, at, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {
-		d.fail(node.Line, path, "must be a mapping, is "+kindName(node))
+		d.fail(spotOf(node), path, "must be a mapping, is "+kindName(node))
 		return
 	}
 	seen := map[string]bool{}
@@ -132,11 +132,11 @@ func (d *document) mapping(node *yaml.Node, path string, each func(key string, a
 			continue
 		}
 		if seen[key] {
-			d.fail(at.Line, joinPath(path, key), "is given twice")
+			d.fail(spotOf(at), joinPath(path, key), "is given twice")
 			continue
 		}
 		seen[key] = true
-		d.lines[joinPath(path, key)] = at.Line
+		d.lines[joinPath(path, key)] = spotOf(at)
 		each(key, at, node.Content[i+1])
 	}
 }
@@ -146,13 +146,13 @@ func (d *document) failWith(node *yaml.Node, path string, err error) {
 	switch e := err.(type) { //nolint:errorlint // the outermost error is meant
 	case nil:
 	case *lineError:
-		d.fail(e.line, path, e.err.Error())
+		d.fail(e.spot, path, e.err.Error())
 	case interface{ Unwrap() []error }:
 		for _, one := range e.Unwrap() {
 			d.failWith(node, path, one)
 		}
 	default:
-		d.fail(node.Line, path, err.Error())
+		d.fail(spotOf(node), path, err.Error())
 	}
 }
 

@@ -31,10 +31,16 @@ type report func(path, format string, args ...any)
 // maxProblems bounds the problems that one file is refused with.
 const maxProblems = 20
 
+// spot is where something stands in a file; both count from 1.
+type spot struct{ line, column int }
+
+func spotOf(node *yaml.Node) spot { return spot{node.Line, node.Column} }
+
 // lineError is a problem of one YAML node.
 type lineError struct {
-	line int
-	err  error
+	spot
+
+	err error
 }
 
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
@@ -44,7 +50,7 @@ func (e *lineError) Unwrap() error { return e.err }
 // atLine makes the error that an UnmarshalYAML returns. Several of them may be
 // joined with errors.Join.
 func atLine(node *yaml.Node, format string, args ...any) error {
-	return &lineError{line: node.Line, err: fmt.Errorf(format, args...)}
+	return &lineError{spot: spotOf(node), err: fmt.Errorf(format, args...)}
 }
 
 // scalarText returns the text of a node, or an error at its line: a number, a
@@ -62,14 +68,44 @@ func scalarText(node *yaml.Node) (string, error) {
 // document is one YAML file while it is read.
 type document struct {
 	file     string
-	tested   bool           // mistakes that a test finds need not be looked for
-	lines    map[string]int // :: field path → line
-	problems []problem
+	tested   bool            // mistakes that a test finds need not be looked for
+	lines    map[string]spot // :: field path → where it stands
+	problems []Problem
 }
 
-type problem struct {
-	line       int
-	path, text string
+// Problem is one thing that is wrong with a file of a pack. The errors of
+// [Load] and of reading fixtures are joined of them.
+type Problem struct {
+	File         string // below the folder of packs
+	Line, Column int    // from 1
+	Path         string // of the field, such as actions.issues.create.effect; "": the file itself
+	Text         string
+}
+
+// Error returns file:line: path: text.
+func (p *Problem) Error() string {
+	at := p.File + ":" + strconv.Itoa(p.Line) + ": "
+	if p.Path != "" {
+		at += p.Path + ": "
+	}
+	return at + p.Text
+}
+
+// Problems returns the problems that an error is joined of; none where it is
+// about something else.
+func Problems(err error) []*Problem {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*Problem
+		for _, one := range joined.Unwrap() {
+			all = append(all, Problems(one)...)
+		}
+		return all
+	}
+	var p *Problem
+	if errors.As(err, &p) {
+		return []*Problem{p}
+	}
+	return nil
 }
 
 // readYAML decodes data into a struct. The problems are in the document: the
@@ -81,7 +117,7 @@ func readYAML(file string, data []byte, into any) *document {
 }
 
 func (d *document) read(data []byte, into any) {
-	d.lines = map[string]int{}
+	d.lines = map[string]spot{}
 	var root yaml.Node
 	dec := yaml.NewDecoder(strings.NewReader(string(data)))
 	if err := dec.Decode(&root); err != nil {
@@ -89,22 +125,22 @@ func (d *document) read(data []byte, into any) {
 		return
 	}
 	if err := dec.Decode(new(yaml.Node)); err == nil {
-		d.fail(1, "", "holds more than one document")
+		d.fail(spot{1, 1}, "", "holds more than one document")
 	}
 	d.value(root.Content[0], reflect.ValueOf(into).Elem(), "")
 }
 
 // decodePart decodes a node into a struct, for a type that reads itself.
 func decodePart(node *yaml.Node, into any) error {
-	d := &document{lines: map[string]int{}}
+	d := &document{lines: map[string]spot{}}
 	d.value(node, reflect.ValueOf(into).Elem(), "")
 	var all []error
 	for _, p := range d.problems {
-		text := p.text
-		if p.path != "" {
-			text = p.path + ": " + text
+		text := p.Text
+		if p.Path != "" {
+			text = p.Path + ": " + text
 		}
-		all = append(all, &lineError{line: p.line, err: errors.New(text)})
+		all = append(all, &lineError{spot: spot{p.Line, p.Column}, err: errors.New(text)})
 	}
 	return errors.Join(all...)
 }
@@ -112,14 +148,14 @@ func decodePart(node *yaml.Node, into any) error {
 // syntax records that the file is no YAML.
 func (d *document) syntax(err error) {
 	if errors.Is(err, io.EOF) {
-		d.fail(1, "", "is empty")
+		d.fail(spot{1, 1}, "", "is empty")
 		return
 	}
 	line, text := 1, strings.TrimPrefix(err.Error(), "yaml: ")
 	if _, err := fmt.Sscanf(text, "line %d:", &line); err == nil {
 		_, text, _ = strings.Cut(text, ": ")
 	}
-	d.fail(line, "", text)
+	d.fail(spot{line, 1}, "", text)
 }
 
 // report records a problem at path. It is left out where the same field, one
@@ -127,45 +163,41 @@ func (d *document) syntax(err error) {
 // consequence.
 func (d *document) report(path, format string, args ...any) {
 	for _, p := range d.problems {
-		if p.path == path || isBelow(p.path, path) || isBelow(path, p.path) {
+		if p.Path == path || isBelow(p.Path, path) || isBelow(path, p.Path) {
 			return
 		}
 	}
-	d.fail(d.line(path), path, fmt.Sprintf(format, args...))
+	d.fail(d.spot(path), path, fmt.Sprintf(format, args...))
 }
 
-func (d *document) fail(line int, path, text string) {
+func (d *document) fail(at spot, path, text string) {
 	if len(d.problems) >= 50*maxProblems {
 		return
 	}
-	d.problems = append(d.problems, problem{line, path, text})
+	d.problems = append(d.problems, Problem{d.file, at.line, at.column, path, text})
 }
 
-// line is where path stands, or what is nearest above it.
-func (d *document) line(path string) int {
+// spot is where path stands, or what is nearest above it.
+func (d *document) spot(path string) spot {
 	for path != "" {
 		if n, ok := d.lines[path]; ok {
 			return n
 		}
 		path = path[:max(0, strings.LastIndexAny(path, ".["))]
 	}
-	return 1
+	return spot{1, 1}
 }
 
 // err returns all problems, by line, each as "file:line: path: text".
 func (d *document) err() error {
-	slices.SortStableFunc(d.problems, func(a, b problem) int { return cmp.Compare(a.line, b.line) })
+	slices.SortStableFunc(d.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	var all []error
-	for i, p := range d.problems {
+	for i := range d.problems {
 		if i == maxProblems {
 			all = append(all, fmt.Errorf("%s: and %d more", d.file, len(d.problems)-i))
 			break
 		}
-		at := d.file + ":" + strconv.Itoa(p.line) + ": "
-		if p.path != "" {
-			at += p.path + ": "
-		}
-		all = append(all, errors.New(at+p.text))
+		all = append(all, &d.problems[i])
 	}
 	return errors.Join(all...)
 }

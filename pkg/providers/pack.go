@@ -132,12 +132,13 @@ type Retry struct {
 // Request is how an action is asked for.
 type Request struct {
 	Method  string              `yaml:"method"`
-	Path    Template            `yaml:"path"`    // fields: params.*, each escaped as one path segment
+	Path    Template            `yaml:"path"`    // fields: params.*, each escaped as one path segment; may end in a slash
 	Query   map[string]Template `yaml:"query"`   // a parameter whose field is absent is left out
 	Headers map[string]Template `yaml:"headers"` // likewise; not those that authorise, route or frame a request
 	Body    *Body               `yaml:"body"`    // nil: none
 
 	segments []segment // of Path
+	slash    bool      // Path ends in a slash
 	taken    []string  // see placed; nil: not known yet
 }
 

@@ -126,7 +126,7 @@ func (v *Verifier) jwksHost() []HostPattern {
 // readFragment decodes a mapping over a struct that is there already. Its fields
 // are reported below path.
 func readFragment(file string, data []byte, path string, into any) *document {
-	d := &document{file: file, lines: map[string]int{}}
+	d := &document{file: file, lines: map[string]spot{}}
 	var root yaml.Node
 	if err := yaml.Unmarshal(data, &root); err != nil {
 		d.syntax(err)
@@ -137,7 +137,7 @@ func readFragment(file string, data []byte, path string, into any) *document {
 	}
 	for i := 0; i < len(root.Content[0].Content); i += 2 {
 		if key := root.Content[0].Content[i]; slices.Contains(fixedKeys(), key.Value) {
-			d.fail(key.Line, joinPath(path, key.Value), "is the pack's to say")
+			d.fail(spotOf(key), joinPath(path, key.Value), "is the pack's to say")
 			return d
 		}
 	}

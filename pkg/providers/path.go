@@ -14,6 +14,21 @@ type segment struct {
 	part           *templatePart // nil: prefix is all of it
 }
 
+// compilePath splits the path into its segments, without a slash at its end.
+func (r *Request) compilePath() error {
+	text, slash := strings.CutSuffix(r.Path.text, "/")
+	if r.slash = slash; slash && text == "" {
+		r.segments = []segment{}
+		return nil
+	}
+	path, err := parseTemplate(text)
+	if err != nil {
+		return err
+	}
+	r.segments, err = compilePath(path)
+	return err
+}
+
 // compilePath splits a path template into its segments.
 func compilePath(t Template) ([]segment, error) {
 	if !strings.HasPrefix(t.text, "/") || t.parts[0].field != "" {
@@ -88,6 +103,9 @@ func (r *Request) escapedPath(params map[string]any) (string, error) {
 		}
 		b.WriteString("/" + text)
 	}
+	if r.slash {
+		b.WriteByte('/')
+	}
 	return b.String(), nil
 }
 
@@ -116,8 +134,12 @@ func (s segment) fill(fields func(field string) (string, bool)) (string, error) 
 // matchPath tells whether an escaped path has the template's shape, and how
 // many of its segments are literal.
 func (r *Request) matchPath(path string) (literals int, ok bool) {
+	path, slash := strings.CutSuffix(path, "/")
 	texts := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	if len(texts) != len(r.segments) {
+	if path == "" {
+		texts = nil
+	}
+	if slash != r.slash || len(texts) != len(r.segments) {
 		return 0, false
 	}
 	for i, s := range r.segments {

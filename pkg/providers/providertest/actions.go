@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,7 +20,7 @@ import (
 const canary = "canary-5up3r-s3cr3t"
 
 // actions checks the fixtures of all actions, and that there are enough.
-func actions(t *testing.T, pack *providers.Pack) {
+func actions(t T, pack *providers.Pack) {
 	fixtures, err := pack.ActionFixtures()
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +35,7 @@ func actions(t *testing.T, pack *providers.Pack) {
 		}
 		looked[f.Action] = looked[f.Action] || f.Look != nil
 		leads[f.Action] = leads[f.Action] || f.Expect.Next != nil
-		t.Run(f.Name, func(t *testing.T) { action(t, pack, f) })
+		t.Run(f.Name, func(t T) { action(t, pack, f) })
 	}
 	for name, a := range pack.Actions {
 		if !succeeds[name] {
@@ -56,7 +55,7 @@ func actions(t *testing.T, pack *providers.Pack) {
 
 // action checks one fixture from the parameters to the result, and then what
 // variations of its parameters do.
-func action(t *testing.T, pack *providers.Pack, f providers.ActionFixture) {
+func action(t T, pack *providers.Pack, f providers.ActionFixture) {
 	a, ok := pack.Action(f.Action)
 	if !ok {
 		t.Fatalf("no action %s", f.Action)
@@ -96,7 +95,7 @@ func canaryOf(auth *providers.Auth) providers.Credential {
 }
 
 // baseOf is where requests with a credential go.
-func baseOf(t *testing.T, pack *providers.Pack, cred providers.Credential) *url.URL {
+func baseOf(t T, pack *providers.Pack, cred providers.Credential) *url.URL {
 	t.Helper()
 	text, err := pack.BaseURLFor(cred)
 	if err != nil {
@@ -109,7 +108,7 @@ func baseOf(t *testing.T, pack *providers.Pack, cred providers.Credential) *url.
 	return base
 }
 
-func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage, auth *providers.Auth) *http.Request {
+func newRequest(t T, pack *providers.Pack, a *providers.Action, params json.RawMessage, auth *providers.Auth) *http.Request {
 	t.Helper()
 	req, err := a.NewRequest(t.Context(), pack.HTTP.BaseURL, params, canaryOf(auth))
 	if err != nil {
@@ -119,7 +118,7 @@ func newRequest(t *testing.T, pack *providers.Pack, a *providers.Action, params 
 }
 
 // attach gives a request the file of the fixture.
-func attach(t *testing.T, a *providers.Action, f providers.ActionFixture, req *http.Request) {
+func attach(t T, a *providers.Action, f providers.ActionFixture, req *http.Request) {
 	t.Helper()
 	if a.FileParam() == "" {
 		return
@@ -140,7 +139,7 @@ func attach(t *testing.T, a *providers.Action, f providers.ActionFixture, req *h
 
 // credential takes the credential out of the request, where it must be once,
 // and looks for it everywhere else.
-func credential(t *testing.T, auth *providers.Auth, req *http.Request) {
+func credential(t T, auth *providers.Auth, req *http.Request) {
 	t.Helper()
 	if auth.Type != providers.AuthNone {
 		name := auth.Apply.Header
@@ -173,7 +172,7 @@ func credential(t *testing.T, auth *providers.Auth, req *http.Request) {
 }
 
 // request compares a request without its credential with the expected one.
-func request(t *testing.T, pack *providers.Pack, want providers.ActionCall, req *http.Request) {
+func request(t T, pack *providers.Pack, want providers.ActionCall, req *http.Request) {
 	t.Helper()
 	if req.Method != want.Method {
 		t.Errorf("method is %s, want %s", req.Method, want.Method)
@@ -197,7 +196,7 @@ func request(t *testing.T, pack *providers.Pack, want providers.ActionCall, req 
 }
 
 // formBody is a multipart form as JSON, the file as its text.
-func formBody(t *testing.T, body []byte, boundary string) []byte {
+func formBody(t T, body []byte, boundary string) []byte {
 	t.Helper()
 	form, err := multipart.NewReader(bytes.NewReader(body), boundary).ReadForm(1 << 20)
 	if err != nil {
@@ -227,7 +226,7 @@ func formBody(t *testing.T, body []byte, boundary string) []byte {
 
 // headers compares the headers: those of the fixture, those of the pack, and
 // those that PlugFn sets, and no other.
-func headers(t *testing.T, pack *providers.Pack, want providers.ActionCall, req *http.Request) {
+func headers(t T, pack *providers.Pack, want providers.ActionCall, req *http.Request) {
 	t.Helper()
 	expected := http.Header{"User-Agent": {"plugfn"}, "Accept": {"application/json"}}
 	for _, set := range []map[string]string{pack.HTTP.Headers, want.Headers} {
@@ -242,7 +241,7 @@ func headers(t *testing.T, pack *providers.Pack, want providers.ActionCall, req 
 	}
 }
 
-func requestBody(t *testing.T, want providers.ActionCall, req *http.Request) {
+func requestBody(t T, want providers.ActionCall, req *http.Request) {
 	t.Helper()
 	body := readBody(t, req)
 	media, detail, _ := strings.Cut(req.Header.Get("Content-Type"), ";")
@@ -274,7 +273,7 @@ func requestBody(t *testing.T, want providers.ActionCall, req *http.Request) {
 }
 
 // response compares what the action makes of the response.
-func response(t *testing.T, a *providers.Action, f providers.ActionFixture) {
+func response(t T, a *providers.Action, f providers.ActionFixture) {
 	t.Helper()
 	resp := f.Response.HTTP()
 	defer resp.Body.Close()
@@ -310,7 +309,7 @@ func response(t *testing.T, a *providers.Action, f providers.ActionFixture) {
 	}
 }
 
-func readBody(t *testing.T, req *http.Request) []byte {
+func readBody(t T, req *http.Request) []byte {
 	t.Helper()
 	if req.Body == nil {
 		return nil
@@ -322,7 +321,7 @@ func readBody(t *testing.T, req *http.Request) []byte {
 	return body
 }
 
-func sameJSON(t *testing.T, what string, want, got json.RawMessage) {
+func sameJSON(t T, what string, want, got json.RawMessage) {
 	t.Helper()
 	if diff := cmp.Diff(tree(t, want), tree(t, got)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
@@ -330,7 +329,7 @@ func sameJSON(t *testing.T, what string, want, got json.RawMessage) {
 }
 
 // tree decodes JSON with its numbers as they are written.
-func tree(t *testing.T, raw json.RawMessage) any {
+func tree(t T, raw json.RawMessage) any {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()

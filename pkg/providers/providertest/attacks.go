@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -25,7 +24,7 @@ type attack struct {
 
 // target is what is attacked.
 type target struct {
-	t        *testing.T
+	t        T
 	pack     *providers.Pack
 	fixture  providers.DeliveryFixture
 	verifier *providers.Verifier
@@ -33,7 +32,7 @@ type target struct {
 
 // attacks subjects a genuine delivery to the changes that no verifier may let
 // pass, and to those that it has to.
-func attacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
+func attacks(t T, pack *providers.Pack, f providers.DeliveryFixture) {
 	t.Helper()
 	d := signedDelivery(t, f)
 	v := pack.Webhooks.VerifierFor(d, f.Check())
@@ -63,7 +62,7 @@ func attacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
 	a.upperCase()
 }
 
-func refusedFor(t *testing.T, what string, err error, reasons ...string) {
+func refusedFor(t T, what string, err error, reasons ...string) {
 	t.Helper()
 	var refusal *providers.VerifyError
 	if !errors.As(err, &refusal) {
@@ -240,7 +239,7 @@ func (a *target) upperCase() {
 }
 
 // handshakeAttacks changes a handshake that nobody signs.
-func handshakeAttacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
+func handshakeAttacks(t T, pack *providers.Pack, f providers.DeliveryFixture) {
 	t.Helper()
 	d, check := signedDelivery(t, f), f.Check()
 	d.Method = "PUT"
@@ -277,7 +276,7 @@ func handshakeAttacks(t *testing.T, pack *providers.Pack, f providers.DeliveryFi
 
 // oracle has a handshake answered whose text could be a body, and sends that
 // body with everything in the answer as its signature.
-func oracle(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
+func oracle(t T, pack *providers.Pack, f providers.DeliveryFixture) {
 	t.Helper()
 	for _, s := range pack.Webhooks.Echoes(signedDelivery(t, f), f.Check()) {
 		for _, text := range []string{"1234", "true", "null", "a=b", "abc"} {

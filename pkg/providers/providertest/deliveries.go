@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // deliveries checks the fixtures of all deliveries, and that every trigger that is pushed has one.
-func deliveries(t *testing.T, pack *providers.Pack) {
+func deliveries(t T, pack *providers.Pack) {
 	if pack.Webhooks == nil {
 		return
 	}
@@ -29,7 +28,7 @@ func deliveries(t *testing.T, pack *providers.Pack) {
 		for _, e := range f.Expect.All() {
 			events[e.Event] = true
 		}
-		t.Run(f.Name, func(t *testing.T) {
+		t.Run(f.Name, func(t T) {
 			delivery(t, pack, f)
 			if f.Expect.Verified == "" {
 				handshakeAttacks(t, pack, f)
@@ -47,7 +46,7 @@ func deliveries(t *testing.T, pack *providers.Pack) {
 }
 
 // signedDelivery is the fixture's request with its signature.
-func signedDelivery(t *testing.T, f providers.DeliveryFixture) *providers.Delivery {
+func signedDelivery(t T, f providers.DeliveryFixture) *providers.Delivery {
 	t.Helper()
 	d, err := f.Signed()
 	if err != nil {
@@ -57,7 +56,7 @@ func signedDelivery(t *testing.T, f providers.DeliveryFixture) *providers.Delive
 }
 
 // delivery checks one fixture from the request to the event.
-func delivery(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
+func delivery(t T, pack *providers.Pack, f providers.DeliveryFixture) {
 	t.Helper()
 	d, check := signedDelivery(t, f), f.Check()
 	if !pack.Webhooks.TakesMethod(d.Method) {
@@ -97,7 +96,7 @@ func delivery(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
 }
 
 // sameEvents compares the events of a delivery with those that are wanted.
-func sameEvents(t *testing.T, r *providers.Reading, want []providers.EventExpect, d *providers.Delivery) {
+func sameEvents(t T, r *providers.Reading, want []providers.EventExpect, d *providers.Delivery) {
 	t.Helper()
 	got, err := r.Events()
 	if err != nil {
@@ -136,7 +135,7 @@ func normalized(e providers.EventExpect) providers.Normalized {
 	return n
 }
 
-func handshake(t *testing.T, r *providers.Reading, check providers.Check, verdict providers.Verdict, want *providers.HandshakeExpect) {
+func handshake(t T, r *providers.Reading, check providers.Check, verdict providers.Verdict, want *providers.HandshakeExpect) {
 	t.Helper()
 	reply, ok := r.Handshake(check, verdict)
 	if !ok {
@@ -150,7 +149,7 @@ func handshake(t *testing.T, r *providers.Reading, check providers.Check, verdic
 
 // sameReply compares an answer with the one that is wanted. Whatever it says, a
 // browser must not take it for a document.
-func sameReply(t *testing.T, what string, got *providers.HandshakeReply, want *providers.HandshakeExpect) {
+func sameReply(t T, what string, got *providers.HandshakeReply, want *providers.HandshakeExpect) {
 	t.Helper()
 	if got.Status != want.Status || string(got.Body) != want.Body {
 		t.Errorf("%s is answered %d %q, want %d %q", what, got.Status, got.Body, want.Status, want.Body)
@@ -168,7 +167,7 @@ func sameReply(t *testing.T, what string, got *providers.HandshakeReply, want *p
 }
 
 // payload holds a delivery against what its triggers promise.
-func payload(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture, d *providers.Delivery) {
+func payload(t T, pack *providers.Pack, f providers.DeliveryFixture, d *providers.Delivery) {
 	t.Helper()
 	r, err := pack.Webhooks.Read(d)
 	if err != nil {
@@ -190,7 +189,7 @@ func payload(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture, d 
 }
 
 // redelivery sends the fixture once more as another delivery.
-func redelivery(t *testing.T, pack *providers.Pack, f providers.DeliveryFixture) {
+func redelivery(t T, pack *providers.Pack, f providers.DeliveryFixture) {
 	t.Helper()
 	want := f.Expect.All()
 	isHash := func(e providers.EventExpect) bool { return strings.HasPrefix(e.ID, "sha256-") }

@@ -121,5 +121,5 @@ func scheme(t *testing.T, block, fixture string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deliveries(t, pack)
+	deliveries(inTest{t}, pack)
 }

@@ -2,7 +2,6 @@ package providertest
 
 import (
 	"errors"
-	"testing"
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
@@ -10,7 +9,7 @@ import (
 
 // page checks where the answer of a fixture leads to, and that nothing in it
 // leads elsewhere.
-func page(t *testing.T, pack *providers.Pack, a *providers.Action, f providers.ActionFixture) {
+func page(t T, pack *providers.Pack, a *providers.Action, f providers.ActionFixture) {
 	t.Helper()
 	if a.GivesFile() {
 		return
@@ -47,7 +46,7 @@ func page(t *testing.T, pack *providers.Pack, a *providers.Action, f providers.A
 }
 
 // elsewhere has the provider at another base URL: its own link leads away then.
-func elsewhere(t *testing.T, a *providers.Action, next *providers.Next, auth *providers.Auth) {
+func elsewhere(t T, a *providers.Action, next *providers.Next, auth *providers.Auth) {
 	t.Helper()
 	var refused *events.Error
 	_, err := a.NewNextRequest(t.Context(), "https://other.example/api", next, canaryOf(auth))

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 // missing leaves out each required parameter.
-func missing(t *testing.T, a *providers.Action, params json.RawMessage) {
+func missing(t T, a *providers.Action, params json.RawMessage) {
 	t.Helper()
 	for _, name := range schemaOf(t, a).Required {
 		object := decode(t, params)
@@ -22,7 +21,7 @@ func missing(t *testing.T, a *providers.Action, params json.RawMessage) {
 }
 
 // unknown adds a parameter that the action does not have.
-func unknown(t *testing.T, a *providers.Action, params json.RawMessage) {
+func unknown(t T, a *providers.Action, params json.RawMessage) {
 	t.Helper()
 	object := decode(t, params)
 	object["no_such_parameter"] = json.RawMessage(`1`)
@@ -30,7 +29,7 @@ func unknown(t *testing.T, a *providers.Action, params json.RawMessage) {
 }
 
 // hostile puts texts into the path that would lead elsewhere.
-func hostile(t *testing.T, pack *providers.Pack, a *providers.Action, params json.RawMessage) {
+func hostile(t T, pack *providers.Pack, a *providers.Action, params json.RawMessage) {
 	t.Helper()
 	values := []string{"", ".", "..", "a/b", `a\b`, "%2e", "%2F", "a?b", "a#b", "\x00", "a\nb", "../..", "a/../b"}
 	for name, kinds := range schemaOf(t, a).texts() {
@@ -54,7 +53,7 @@ func hostile(t *testing.T, pack *providers.Pack, a *providers.Action, params jso
 }
 
 // refused asserts that err is about the parameter named by pointer.
-func refused(t *testing.T, err error, what, pointer string) {
+func refused(t T, err error, what, pointer string) {
 	t.Helper()
 	var e *events.Error
 	if !errors.As(err, &e) || e.Code != events.CodeInvalidParams || !strings.Contains(e.Message, pointer+":") {
@@ -70,7 +69,7 @@ type schema struct {
 	} `json:"properties"`
 }
 
-func schemaOf(t *testing.T, a *providers.Action) schema {
+func schemaOf(t T, a *providers.Action) schema {
 	t.Helper()
 	var s schema
 	if err := json.Unmarshal(a.Params.JSON(), &s); err != nil {
@@ -95,7 +94,7 @@ func (s schema) texts() map[string][]string {
 	return kinds
 }
 
-func decode(t *testing.T, raw json.RawMessage) map[string]json.RawMessage {
+func decode(t T, raw json.RawMessage) map[string]json.RawMessage {
 	t.Helper()
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
@@ -104,7 +103,7 @@ func decode(t *testing.T, raw json.RawMessage) map[string]json.RawMessage {
 	return object
 }
 
-func encode(t *testing.T, v any) json.RawMessage {
+func encode(t T, v any) json.RawMessage {
 	t.Helper()
 	raw, err := json.Marshal(v)
 	if err != nil {

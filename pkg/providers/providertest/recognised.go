@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/providers"
@@ -12,7 +11,7 @@ import (
 
 // recognised checks that a write bears its key, and that it is found again by
 // it and not by another one.
-func recognised(t *testing.T, pack *providers.Pack, a *providers.Action, f providers.ActionFixture) {
+func recognised(t T, pack *providers.Pack, a *providers.Action, f providers.ActionFixture) {
 	t.Helper()
 	if a.Idempotency == nil {
 		return
@@ -29,7 +28,7 @@ func recognised(t *testing.T, pack *providers.Pack, a *providers.Action, f provi
 }
 
 // keyed looks for the key where the pack says that it is.
-func keyed(t *testing.T, a *providers.Action, params json.RawMessage, req *http.Request) {
+func keyed(t T, a *providers.Action, params json.RawMessage, req *http.Request) {
 	t.Helper()
 	i := a.Idempotency
 	if i.Header != "" {
@@ -49,7 +48,7 @@ func keyed(t *testing.T, a *providers.Action, params json.RawMessage, req *http.
 }
 
 // look checks the search of a fixture.
-func look(t *testing.T, pack *providers.Pack, a *providers.Action, f providers.ActionFixture) {
+func look(t T, pack *providers.Pack, a *providers.Action, f providers.ActionFixture) {
 	t.Helper()
 	auth := pack.Auth[0]
 	search, ok := a.Look(f.Params, providers.FixtureKey, providers.FixtureSent())

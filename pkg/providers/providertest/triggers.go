@@ -3,14 +3,13 @@ package providertest
 import (
 	"maps"
 	"slices"
-	"testing"
 
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
 // triggers checks what is said of each, and that those that are looked for are
 // found in the fixtures of the action that lists them.
-func triggers(t *testing.T, pack *providers.Pack) {
+func triggers(t T, pack *providers.Pack) {
 	for _, name := range slices.Sorted(maps.Keys(pack.Triggers)) {
 		trigger := pack.Triggers[name]
 		if trigger.Summary == "" || trigger.Docs == "" || trigger.Schema == nil {
@@ -18,12 +17,12 @@ func triggers(t *testing.T, pack *providers.Pack) {
 			continue
 		}
 		if trigger.Poll != nil {
-			t.Run(name, func(t *testing.T) { polled(t, pack, trigger) })
+			t.Run(name, func(t T) { polled(t, pack, trigger) })
 		}
 	}
 }
 
-func polled(t *testing.T, pack *providers.Pack, trigger *providers.Trigger) {
+func polled(t T, pack *providers.Pack, trigger *providers.Trigger) {
 	fixtures, err := pack.ActionFixtures()
 	if err != nil {
 		t.Fatal(err)
