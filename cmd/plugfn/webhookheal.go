@@ -71,7 +71,11 @@ func (o *healOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if len(all) == 0 && p.forPeople() {
-		hint(cmd, "no connection may ask for deliveries: see plugfn webhook heal --help")
+		none := "no connection may ask for deliveries: see plugfn webhook heal --help"
+		if o.status {
+			none = "nobody has looked yet: the scheduler does every few minutes, as soon as a connection may; see plugfn webhook heal --help"
+		}
+		hint(cmd, none)
 	}
 	if err := listRecords(p, all, o.dry); err != nil {
 		return err

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,5 +76,25 @@ func TestPublishedSendGridSignature(t *testing.T) {
 	d.Header.Set("X-Twilio-Email-Event-Webhook-Timestamp", "1588788368")
 	if _, err := packs["sendgrid"].Webhooks.Verify(t.Context(), d, check); err == nil {
 		t.Error("another time passes")
+	}
+}
+
+// TestSignedAsItCame: Meta escapes what is not ASCII and signs that. Nothing may
+// be read and written again before it is verified.
+func TestSignedAsItCame(t *testing.T) {
+	packs, err := providers.LoadAll(catalog.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const escaped = `{"object":"page","entry":[{"id":"1","changes":[{"field":"feed","value":{"message":"se\u00f1or \/ \ud83d\ude00"}}]}]}`
+	check := providers.Check{Secrets: []providers.Secret{providers.NewSecret([]byte("an-app-secret"))}}
+	for body, genuine := range map[string]bool{escaped: true, strings.NewReplacer(`\u00f1`, "ñ").Replace(escaped): false, strings.ReplaceAll(escaped, `\/`, "/"): false} {
+		for _, name := range []string{"meta", "whatsapp"} {
+			d := &providers.Delivery{Method: http.MethodPost, Header: http.Header{}, Body: []byte(body), ReceivedAt: time.Now()}
+			d.Header.Set("X-Hub-Signature-256", "sha256=913fe6163cb242e1fe30b9cc1a1cce54b6f267c51513362e44af4b0848fb9322")
+			if _, err := packs[name].Webhooks.Verify(t.Context(), d, check); (err == nil) != genuine {
+				t.Errorf("%s, %s: %v", name, body, err)
+			}
+		}
 	}
 }

@@ -42,7 +42,7 @@ func assertion(j *providers.JWT, f *fields, now time.Time) (signed, *Failure) {
 	}
 	key, ok := j.Key.Expand(f.value)
 	if !ok {
-		return signed{}, unsent("", blame(j.Key.String()), "there is no key to sign with")
+		return signed{}, unsent("", blame(j.Key.String()), "there is no key to sign with: "+j.Key.String()+" is not set")
 	}
 	text := encode(header) + "." + encode(claims)
 	signature, err := sign(j, []byte(key), []byte(text))

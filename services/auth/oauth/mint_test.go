@@ -173,7 +173,7 @@ func TestAssertionRefuses(t *testing.T) {
 		name, algorithm, want string
 		key                   providers.Secret
 	}{
-		{"no key", "RS256", "there is no key to sign with", providers.Secret{}},
+		{"no key", "RS256", "there is no key to sign with: {{credential.key}} is not set", providers.Secret{}},
 		{"no PEM", "RS256", "the key is not PEM, which begins with -----BEGIN", secret("hunter2-hunter2")},
 		{"no key in PEM", "RS256", "the key is not a private key in PKCS #1, PKCS #8 or SEC 1", pemOf(t, "X", []byte("hunter2-hunter2"), nil)},
 		{"RSA for ES256", "ES256", "the key is an RSA key, ES256 needs one of the curve P-256", rsaPEM},
