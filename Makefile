@@ -9,7 +9,7 @@ BENCHTIME ?= 3s
 LINT      := $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo examples build image compose-validate k8s-validate workflows-validate test test-integration lint fmt bench clean
+.PHONY: help dev demo examples build generate generate-check image compose-validate k8s-validate workflows-validate test test-integration lint fmt bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,15 @@ examples: ## build and test the examples that are modules of their own
 
 build: ## build bin/plugfn, which needs no library
 	$(STATIC) -o bin/plugfn ./cmd/plugfn
+
+# The packages of the SDK that are made from packs.
+typed = github slack
+
+generate: ## write the packages of the SDK that are made from packs
+	@for p in $(typed); do $(GO) run ./cmd/plugfn generate go --provider $$p --out pkg/plugfn/$$p -o name || exit 1; done
+
+generate-check: ## check that they are what the packs make
+	$(GO) test -run TestGeneratedPackages ./cmd/plugfn/codegen
 
 image: ## build dist/plugfn-image.tar (OCI) and its SBOMs without a container engine, and inspect it; PLATFORMS="linux/amd64 linux/arm64"
 	mkdir -p dist
@@ -62,6 +71,7 @@ lint: ## check format, vet, lint and the import rule (the first run compiles the
 	cd kms/vault && $(GO) vet ./...
 	$(LINT) run
 	$(GO) test -run Architecture .
+	$(MAKE) generate-check
 
 fmt: ## format with gofumpt and goimports
 	$(LINT) fmt

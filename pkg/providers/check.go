@@ -65,6 +65,7 @@ func (p *Pack) check(folder string, r report) {
 		checkName("actions."+name, name, r)
 		p.Actions[name].check("actions."+name, r)
 	}
+	p.checkData(r)
 	p.checkLimits(r)
 	p.checkEvents(r)
 }

@@ -35,6 +35,7 @@ type ActionDescription struct {
 	Scopes    []string        `json:"scopes,omitempty"`
 	Paginated bool            `json:"paginated,omitempty"` // it gives a list page by page
 	Params    json.RawMessage `json:"params,omitempty"`    // JSON Schema
+	Data      json.RawMessage `json:"data,omitempty"`      // JSON Schema of what it gives back, as far as promised
 }
 
 // TriggerDescription is an event that a provider can send.
@@ -60,7 +61,7 @@ func (p *Pack) Describe(schemas bool) Description {
 		a := p.Actions[name]
 		one := ActionDescription{Name: name, Summary: a.Summary, Docs: a.Docs, Effect: a.Effect, Scopes: a.Scopes, Paginated: a.Paginate != nil}
 		if schemas && a.Params != nil {
-			one.Params = a.Params.JSON()
+			one.Params, one.Data = a.Params.JSON(), a.DataSchema()
 		}
 		d.Actions = append(d.Actions, one)
 	}

@@ -23,6 +23,11 @@ type Pack struct {
 	Webhooks    *Webhooks           `yaml:"webhooks"` // nil: the provider sends none
 	Triggers    map[string]*Trigger `yaml:"triggers"` // :: event name → what is known of it; other events flow too
 
+	// Data is a JSON Schema whose properties are the data that actions give back,
+	// by the name of the action, as far as the provider promises it. Nothing is
+	// refused for it; types are made from it. nil: nothing is known.
+	Data *Schema `yaml:"data"`
+
 	dir      fs.FS  // the pack's own folder, for its fixtures
 	document []byte // provider.yaml
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
+	"strings"
 
 	"github.com/plugfn/plugfn/pkg/providers/nearest"
 )
@@ -49,6 +50,16 @@ func (a *Action) Pages() int {
 		return 1
 	}
 	return cmp.Or(a.Paginate.MaxPages, defaultMaxPages)
+}
+
+// ItemsPointer is the JSON pointer to the list in the data of a page; "" where the
+// data is the list.
+func (p *Paginate) ItemsPointer() string {
+	var b strings.Builder
+	for _, token := range p.Items.pointer {
+		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+	}
+	return b.String()
 }
 
 func (a *Action) checkPaginate(path string, r report) {

@@ -289,6 +289,9 @@ func response(t T, a *providers.Action, f providers.ActionFixture) {
 			t.Fatalf("Read: %v", err)
 		}
 		sameJSON(t, "data", f.Data(), data)
+		if err := a.CheckData(data); err != nil {
+			t.Errorf("the data is not what the pack says of it: %v", err)
+		}
 		return
 	}
 	var got *events.Error
