@@ -96,7 +96,7 @@ func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAw
 		SpoolDir: s.SpoolDir, SpoolMaxBytes: s.SpoolMaxBytes,
 		ExecutorMaxInFlight: s.ExecutorMaxInFlight, ExecutorMaxPerUser: s.ExecutorMaxPerUser,
 		RedisURL: s.RedisURL, AllowPrivate: s.AllowPrivate, DrainTimeout: s.DrainTimeout,
-		HealEvery: s.HealEvery, SchedulesPerUser: s.SchedulesPerUser, WorkflowsPerUser: s.WorkflowsPerUser, RunsPerUser: s.RunsPerUser,
+		HealEvery: s.HealEvery, SchedulesPerUser: s.SchedulesPerUser, WorkflowsPerUser: s.WorkflowsPerUser, RunsPerUser: s.RunsPerUser, StepsPerUser: s.StepsPerUser,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -53,6 +53,7 @@ type Config struct {
 	SchedulesPerUser    int
 	WorkflowsPerUser    int
 	RunsPerUser         int
+	StepsPerUser        int
 }
 
 // NoHTTP as the address has nothing listen.

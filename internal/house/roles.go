@@ -210,7 +210,7 @@ func (p *Process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error
 	}
 	driven, err := runs.New(runs.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Definitions: defined, APIKey: key, Log: log,
-		MaxPerUser: p.cfg.RunsPerUser, DrainTimeout: p.cfg.DrainTimeout,
+		MaxPerUser: p.cfg.RunsPerUser, MaxSteps: p.cfg.StepsPerUser, DrainTimeout: p.cfg.DrainTimeout,
 	})
 	if err != nil {
 		return nil, err

@@ -53,6 +53,7 @@ type Config struct {
 	SchedulesPerUser int           // 0: 1000
 	WorkflowsPerUser int           // 0: 200
 	RunsPerUser      int           // of workflows, that have not ended; 0: 10,000
+	StepsPerUser     int           // that these begin within an hour; 0: 1,000,000
 	HealEvery        time.Duration // between questions for deliveries that did not arrive; 0: 5 minutes; below: never
 	DrainTimeout     time.Duration // for work in hand, when it closes; 0: 30 s
 }
@@ -75,7 +76,7 @@ func (c Config) house() (house.Config, error) {
 		NATSAddr: cmp.Or(c.NATSAddr, "-"), Durability: bus.Single, StreamMaxBytes: maxStream, SpoolDir: "-",
 		IngressMaxInFlight: maxIngress, IngressMaxBytes: maxIngressBytes, IngressRate: ingressRate,
 		ExecutorMaxInFlight: cmp.Or(c.InFlight, 256), ExecutorMaxPerUser: maxPerUser, SchedulesPerUser: cmp.Or(c.SchedulesPerUser, 1000),
-		WorkflowsPerUser: cmp.Or(c.WorkflowsPerUser, 200), RunsPerUser: cmp.Or(c.RunsPerUser, 10_000),
+		WorkflowsPerUser: cmp.Or(c.WorkflowsPerUser, 200), RunsPerUser: cmp.Or(c.RunsPerUser, 10_000), StepsPerUser: cmp.Or(c.StepsPerUser, 1_000_000),
 		HealEvery: max(0, cmp.Or(c.HealEvery, 5*time.Minute)), DrainTimeout: cmp.Or(c.DrainTimeout, 30*time.Second),
 	}
 	if c.LazySync {

@@ -51,6 +51,7 @@ type Settings struct {
 	SchedulesPerUser    int
 	WorkflowsPerUser    int
 	RunsPerUser         int
+	StepsPerUser        int
 
 	layers *layers
 }

@@ -182,6 +182,10 @@ func Table() []Variable {
 			Help: "runs of workflows that one user may have, those that have ended not counted", set: count(func(s *Settings) *int { return &s.RunsPerUser }),
 		},
 		{
+			Name: "PLUGFN_STEPS_PER_USER", Key: "steps_per_user", Default: "1000000", Scope: Server,
+			Help: "steps that the runs of one user may begin within an hour at a scheduler, before it starts no more of them", set: count(func(s *Settings) *int { return &s.StepsPerUser }),
+		},
+		{
 			Name: "PLUGFN_HEAL_EVERY", Key: "heal_every", Default: "5m", Scope: Server,
 			Help: "how often failed deliveries are looked for, to ask the provider for them again, where its pack says how and a connection may; off: never",
 			set:  healEvery,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -65,7 +64,7 @@ func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (
 	}
 	r, follow, err := s.goOn(ctx, key, p.Program, h, sig)
 	if errors.Is(err, events.ErrPayloadGone) {
-		return s.abandon(ctx, h, "a value of the run is not stored any more: one over 64 KiB is kept for eight days")
+		return s.abandon(ctx, h, "a value of the run is not stored any more: one over 64 KiB is kept while the run goes on, and three days longer")
 	}
 	return r, follow, err
 }
@@ -91,10 +90,16 @@ func (s *Service) goOn(ctx context.Context, key string, p *workflow.Program, h h
 	r := *h.record
 	r.State = next
 	r.Kept = kept
+	if h.State.Status.Ended() && len(kept) > 0 { // it is tried again
+		if err := s.keepLonger(ctx, &r); err != nil {
+			return nil, nil, err
+		}
+	}
 	written, follow, err := s.commit(ctx, p, &r, h.revision, effects)
 	if err != nil {
 		return nil, nil, err
 	}
+	s.steps.began(r.State.User, next.Begun-h.State.Begun, s.Now())
 	return written.record, follow, nil
 }
 
@@ -150,36 +155,6 @@ func (s *Service) withPayloads(ctx context.Context, r *record, values machine.Pa
 			values[ref] = data
 		}
 	}
-}
-
-// value reads a value that a run has by reference.
-func (s *Service) value(ctx context.Context, r *record, ref string) ([]byte, error) {
-	at := events.PayloadRef{Subject: events.PrefixPayload + events.Token(r.State.User) + "." + ref, SHA256: ref, Size: r.Kept[ref]}
-	data, err := s.payloads.Get(ctx, at, machine.MaxValue+1<<20)
-	if err != nil {
-		return nil, fmt.Errorf("a value of run %s: %w", r.State.Run, err)
-	}
-	return data, nil
-}
-
-// keep does the Keep effects, and returns what is kept with them.
-func (s *Service) keep(ctx context.Context, r *record, effects []machine.Effect) (map[string]int64, error) {
-	kept := r.Kept
-	for _, e := range effects {
-		k, ok := e.(machine.Keep)
-		if !ok {
-			continue
-		}
-		if _, err := s.payloads.Put(ctx, r.State.User, k.Data); err != nil {
-			return nil, fmt.Errorf("keeping a value of run %s: %w", r.State.Run, err)
-		}
-		kept = maps.Clone(kept)
-		if kept == nil {
-			kept = map[string]int64{}
-		}
-		kept[k.Ref] = int64(len(k.Data))
-	}
-	return kept, s.reach(stepKept, r.State.Run)
 }
 
 // commit writes a record and does the effects of its transition.

@@ -27,7 +27,7 @@ func (s *Service) startByHand(ctx context.Context, user, workflow, key string, i
 
 // startNow has a run started whatever happens, and starts it.
 func (s *Service) startNow(ctx context.Context, w Workflow, m *signalMessage) (*record, error) {
-	if err := s.quota.take(ctx, s, m.User); err != nil {
+	if err := s.mayStart(ctx, m.User); err != nil {
 		return nil, err
 	}
 	if err := s.send(ctx, m, m.Run+":start"); err != nil {

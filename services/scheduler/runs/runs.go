@@ -35,6 +35,7 @@ type Config struct {
 	Log         zerolog.Logger
 
 	MaxPerUser   int              // runs of one user that have not ended; 0: 10,000
+	MaxSteps     int              // that the runs of one user begin within an hour, before no more of them are started here; 0: 1,000,000
 	MaxInFlight  int              // messages of each kind that are worked on at once; 0: 64
 	Keep         time.Duration    // how long a run that has ended is kept; 0: 30 days
 	AckWait      time.Duration    // how long a dead scheduler holds what it worked on; 0: 10 s
@@ -51,7 +52,9 @@ type Service struct {
 	locks    locks
 	releases releases
 	quota    quota
+	steps    steps
 	workers  []*bus.Worker
+	keepAgain time.Duration // between storing the values of a run and storing them again
 	reached  func(at step, run string) error // where tests have the work break off; nil: nowhere
 }
 
@@ -60,8 +63,8 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Conn == nil || cfg.JetStream == nil || cfg.Parking == nil || cfg.Definitions == nil {
 		return nil, errors.New("runs: Conn, JetStream, Parking and Definitions are needed")
 	}
-	if cfg.MaxPerUser < 0 || cfg.MaxInFlight < 0 || cfg.Keep < 0 {
-		return nil, errors.New("runs: MaxPerUser, MaxInFlight and Keep must not be below zero")
+	if cfg.MaxPerUser < 0 || cfg.MaxSteps < 0 || cfg.MaxInFlight < 0 || cfg.Keep < 0 {
+		return nil, errors.New("runs: MaxPerUser, MaxSteps, MaxInFlight and Keep must not be below zero")
 	}
 	for _, d := range []struct {
 		value  *time.Duration
@@ -74,6 +77,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.MaxPerUser == 0 {
 		cfg.MaxPerUser = 10_000
 	}
+	if cfg.MaxSteps == 0 {
+		cfg.MaxSteps = 1_000_000
+	}
 	if cfg.MaxInFlight == 0 {
 		cfg.MaxInFlight = 64
 	}
@@ -82,6 +88,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	store := &store{conn: cfg.Conn, js: cfg.JetStream, recent: recent[held]{size: maxRecent}}
 	s := &Service{Config: cfg, store: store, payloads: events.Payloads{Conn: cfg.Conn}, waits: newWaits(store, cfg.Log), quota: quota{most: cfg.MaxPerUser}}
+	s.steps, s.keepAgain = steps{most: cfg.MaxSteps}, keepAgain
 	s.releases = releases{wanted: make(chan release, maxReleases)}
 	for _, w := range []struct {
 		name, topic, stream string

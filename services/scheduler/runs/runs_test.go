@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,6 +242,32 @@ steps: [{id: x, set: {n: 1}}]`)
 	r.endedRuns("u2", maxDepth+1)
 }
 
+// Who has begun as many steps as he may starts no more, and others do.
+func TestQuotaOfSteps(t *testing.T) {
+	r := newRig(t)
+	var ahead atomic.Int64
+	r.Service = r.service(func(c *Config) {
+		c.MaxSteps = 4
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	const steps = "vars: {n: 0}\n" + manual + "  - {id: a, set: {n: 1}}\n  - {id: b, set: {n: 2}}"
+	for _, user := range []string{"u1", "u2"} {
+		r.shelf.apply(t, user, "name: two\n"+steps)
+	}
+	r.start()
+	for range 2 {
+		r.until(r.begin("u1", "two", `{}`), machine.Completed)
+	}
+	_, err := r.startByHand(t.Context(), "u1", "two", "", json.RawMessage(`{}`))
+	refused := (*refusal)(nil)
+	if !errors.As(err, &refused) || refused.why != whyQuota || !strings.Contains(refused.message, "PLUGFN_STEPS_PER_USER") {
+		t.Errorf("the third run: %v", err)
+	}
+	r.until(r.begin("u2", "two", `{}`), machine.Completed)
+	ahead.Store(int64(time.Hour))
+	r.until(r.begin("u1", "two", `{}`), machine.Completed)
+}
+
 // A workflow whose action leads to the event that starts it does not go on for
 // ever, where the event says what caused it.
 func TestALoopByEvents(t *testing.T) {
@@ -294,6 +321,33 @@ func TestLongValues(t *testing.T) {
 	if string(over.State.Output.JSON) != "20" || len(over.Kept) == 0 {
 		t.Errorf("responds %s with %d values kept apart", over.State.Output.JSON, len(over.Kept))
 	}
+}
+
+// Long values are stored again and again while their run goes on, and not
+// afterwards.
+func TestLongValuesOutlastTheirStream(t *testing.T) {
+	r := newRig(t)
+	r.keepAgain = time.Second
+	r.shelf.apply(t, "u1", "name: long\n"+manual+"  - {id: nap, delay: {for: 1h}}\n  - {id: out, respond: {data: '${{ len(input.pad) }}'}}")
+	r.start()
+	run := r.begin("u1", "long", `{"pad":"`+strings.Repeat("y", 80_000)+`"}`)
+	stored := func() uint64 {
+		stream, err := r.JetStream.Stream(t.Context(), events.StreamPayloads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().State.LastSeq
+	}
+	first := stored()
+	r.eventually("the value to be stored twice more", func() bool { return stored() >= first+2 })
+	if _, err := r.tell(t.Context(), r.now(run), machine.Signal{Kind: machine.Cancel}); err != nil {
+		t.Fatal(err)
+	}
+	r.until(run, machine.Canceled)
+	r.eventually("nothing to be parked any more", func() bool {
+		later, err := r.JetStream.Stream(t.Context(), events.StreamLater)
+		return err == nil && later.CachedInfo().State.Msgs == 0
+	})
 }
 
 func TestHistory(t *testing.T) {

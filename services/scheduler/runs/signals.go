@@ -105,6 +105,9 @@ func (s *Service) onSignal(msg *message.Message) error {
 		return s.again("start", s.startStored(ctx, m))
 	}
 	key, _ := keyOf(m.User, m.Run)
+	if m.Signal.Kind == machine.Timer && m.Signal.ID == keepID {
+		return s.again("keep", s.keepOn(ctx, key))
+	}
 	_, err = s.give(ctx, key, *m.Signal)
 	if errors.Is(err, errNone) {
 		if m.Signal.Kind == machine.Cancel && received.Deliveries < lateStarts {

@@ -86,7 +86,7 @@ func (s *Service) start(ctx context.Context, w Workflow, m *signalMessage, count
 		return nil, &refusal{whyLoop, fmt.Sprintf("%d runs have led to each other: that is taken for a loop", m.Start.Depth)}
 	}
 	if !counted {
-		if err := s.quota.take(ctx, s, m.User); err != nil {
+		if err := s.mayStart(ctx, m.User); err != nil {
 			if r, known := s.carryOn(ctx, key, m); known == nil {
 				return r, nil // it has its place already
 			}
@@ -105,6 +105,7 @@ func (s *Service) start(ctx context.Context, w Workflow, m *signalMessage, count
 		s.store.recent.drop(key)
 		return nil, err
 	}
+	s.steps.began(m.User, r.State.Begun, s.Now())
 	if r.State.Status == machine.Pending {
 		admitted, err := s.enter(ctx, w.Program, r)
 		if err != nil {
@@ -125,6 +126,15 @@ func (s *Service) start(ctx context.Context, w Workflow, m *signalMessage, count
 		return h.record, nil
 	}
 	return s.giveAll(ctx, key, follow)
+}
+
+// mayStart counts one more run of a user; it is a *refusal where a quota is used
+// up.
+func (s *Service) mayStart(ctx context.Context, user string) error {
+	if err := s.steps.room(user, s.Now()); err != nil {
+		return err
+	}
+	return s.quota.take(ctx, s, user)
 }
 
 // carryOn goes on with a run that is there already.
