@@ -51,7 +51,10 @@ func newRunStartCommand() *cobra.Command {
 				return err
 			}
 			if wait == 0 {
-				return showRunLine(p, r)
+				if err := showRunLine(p, r); err != nil || r.Status != machine.Failed {
+					return err
+				}
+				return adviseOnRun(&runs.Detail{View: r}) // at once: its input is not what it must be
 			}
 			return awaitRun(cmd.Context(), p, api, r.ID, wait)
 		}),
@@ -279,7 +282,11 @@ func adviseOnRun(r *runs.Detail) error {
 	case machine.Canceled:
 		return &failure{exit: exitConflict, what: "run " + r.ID + " was canceled", fix: "plugfn run replay " + r.ID}
 	default:
-		return &failure{exit: exitFailure, what: "run " + r.ID + " has failed: " + errorText(r.Error), fix: "plugfn run retry " + r.ID}
+		f := &failure{exit: exitFailure, what: "run " + r.ID + " has failed: " + errorText(r.Error), fix: "plugfn run retry " + r.ID}
+		if r.Error != nil && r.Error.Step == "" && r.Error.Code == string(events.CodeInvalidParams) {
+			f.fix = "start another one with the input that the workflow wants: plugfn workflow show " + r.Workflow
+		}
+		return f
 	}
 }
 

@@ -52,7 +52,11 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			env.Vars = append(env.Vars, noRacePause)
+			examples, err := filepath.Abs("../../examples/workflows")
+			if err != nil {
+				return err
+			}
+			env.Vars = append(env.Vars, noRacePause, "EXAMPLES="+examples)
 			if program != "" {
 				env.Setenv("PATH", program+string(os.PathListSeparator)+env.Getenv("PATH"))
 			}
