@@ -46,16 +46,16 @@ type Config struct {
 // Service drives runs. Several may work on one bus.
 type Service struct {
 	Config
-	store    *store
-	payloads events.Payloads
-	waits    *waits
-	locks    locks
-	releases releases
-	quota    quota
-	steps    steps
-	workers  []*bus.Worker
-	keepAgain time.Duration // between storing the values of a run and storing them again
-	reached  func(at step, run string) error // where tests have the work break off; nil: nowhere
+	store     *store
+	payloads  events.Payloads
+	waits     *waits
+	locks     locks
+	releases  releases
+	quota     quota
+	steps     steps
+	workers   []*bus.Worker
+	keepAgain time.Duration                   // between storing the values of a run and storing them again
+	reached   func(at step, run string) error // where tests have the work break off; nil: nowhere
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
