@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +33,12 @@ name: one
 trigger: {event: {provider: github, event: push}}
 steps:
   - {id: closed, wait_for: {provider: github, event: issues.closed}}`
+
+const longWait = `
+name: one
+trigger: {event: {provider: github, event: push}}
+steps:
+  - {id: closed, wait_for: {provider: github, event: issues.closed, timeout: 30d}}`
 
 // one is a workflow that everybody has.
 type one struct{ runs.Workflow }
@@ -111,10 +116,18 @@ func push(n int) *nats.Msg {
 }
 
 // BenchmarkRunsStarted starts runs by events, from which each of them waits for
-// another one.
+// another one. By hand: a consumer that writes a record for each event, once, and
+// says so.
 func BenchmarkRunsStarted(b *testing.B) {
-	on := driveRuns(b, oneWait)
-	started := make(chan struct{}, b.N)
+	on, byHand := driveRuns(b, oneWait), bustest.New(b)
+	recordEvents(b, byHand)
+	compare(b, starter(b, byHand), starter(b, on))
+}
+
+// starter publishes events, and returns when as many runs wait.
+func starter(b *testing.B, on *bus.Bus) func(n int) {
+	b.Helper()
+	started := make(chan struct{}, 1000)
 	heard, err := on.Conn().Subscribe("plugfn.run.*.*.waiting.*", func(*nats.Msg) { started <- struct{}{} })
 	if err != nil {
 		b.Fatal(err)
@@ -122,24 +135,98 @@ func BenchmarkRunsStarted(b *testing.B) {
 	if err := heard.SetPendingLimits(-1, -1); err != nil {
 		b.Fatal(err)
 	}
-	b.ResetTimer()
-	for n := range b.N {
-		if _, err := on.JetStream().PublishMsgAsync(push(n), jetstream.WithStallWait(10*time.Second)); err != nil {
-			b.Fatal(err)
+	number := 0
+	return func(n int) {
+		for range n {
+			number++
+			if _, err := on.JetStream().PublishMsgAsync(push(number), jetstream.WithStallWait(10*time.Second)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for range n {
+			<-started
 		}
 	}
-	for range b.N {
-		<-started
+}
+
+// recordEvents is what somebody would write by hand who wants to remember, once
+// for each event, that he waits for another one.
+func recordEvents(b *testing.B, on *bus.Bus) {
+	b.Helper()
+	ctx := context.Background()
+	consumer, err := on.JetStream().CreateOrUpdateConsumer(ctx, events.StreamEvents, jetstream.ConsumerConfig{Durable: "by-hand", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
-	b.ReportMetric(0, "ns/op")
+	places := make(chan struct{}, 64)
+	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+		places <- struct{}{}
+		go func() {
+			defer func() { <-places }()
+			id := msg.Headers().Get("ce-id")
+			_, err := on.JetStream().Publish(ctx, "$KV."+bus.BucketRuns+".u.w."+id, msg.Data(), jetstream.WithExpectLastSequencePerSubject(0))
+			if err == nil {
+				_, err = on.JetStream().Publish(ctx, "plugfn.run.u.w.waiting."+id, []byte(`{"waiting":true}`))
+			}
+			if err == nil {
+				err = msg.Ack()
+			}
+			if err != nil {
+				b.Error(err)
+			}
+		}()
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(consuming.Stop)
 }
 
 // BenchmarkWorkflowTwoSteps runs one workflow after the other whose two actions
-// are answered at once, and asks the same of the bus by hand.
+// are answered at once, and beside each asks for two actions by hand, the second
+// after the first.
 func BenchmarkWorkflowTwoSteps(b *testing.B) {
 	on := driveRuns(b, twoActions)
+	answerAtOnce(b, on)
+	ended, resulted := make(chan struct{}, 1), make(chan struct{}, 1)
+	for subject, to := range map[string]chan struct{}{"plugfn.run.*.*.completed.*": ended, events.PrefixResult + "byhand.>": resulted} {
+		if _, err := on.Conn().Subscribe(subject, func(*nats.Msg) { to <- struct{}{} }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var bare, whole []time.Duration
+	took := func(msg *nats.Msg, until chan struct{}) time.Duration {
+		began := time.Now()
+		if _, err := on.JetStream().PublishMsg(b.Context(), msg); err != nil {
+			b.Fatal(err)
+		}
+		<-until
+		return time.Since(began)
+	}
+	for n := range b.N {
+		two := time.Duration(0)
+		for i := range 2 {
+			r := events.ActionRequest{
+				ID: fmt.Sprintf("%d-%d", n, i), UserID: "byhand", Provider: "slack", Action: "chat.postMessage", Params: []byte(`{"channel":"c","text":"x"}`),
+			}
+			two += took(r.Msg(r.Subject()), resulted)
+		}
+		bare = append(bare, two)
+		whole = append(whole, took(push(n), ended))
+	}
+	b.StopTimer()
+	inMS := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.ReportMetric(inMS(percentile(bare, 50)), "baseline-p50-ms")
+	b.ReportMetric(inMS(percentile(whole, 50)), "plugfn-p50-ms")
+	b.ReportMetric(inMS(percentile(whole, 50)-percentile(bare, 50)), "added-p50-ms")
+	b.ReportMetric(inMS(percentile(whole, 99)), "plugfn-p99-ms")
+	b.ReportMetric(float64(percentile(bare, 50))/float64(percentile(whole, 50)), "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+// answerAtOnce answers each action with its parameters.
+func answerAtOnce(b *testing.B, on *bus.Bus) {
+	b.Helper()
 	answering, err := on.Conn().Subscribe(events.PrefixAction+">", func(msg *nats.Msg) {
 		request, err := events.ParseActionRequest(msg.Subject, msg.Header, msg.Data)
 		if err != nil {
@@ -162,22 +249,4 @@ func BenchmarkWorkflowTwoSteps(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = answering.Drain() })
-	ended := make(chan struct{}, 1)
-	if _, err := on.Conn().Subscribe("plugfn.run.*.*.completed.*", func(*nats.Msg) { ended <- struct{}{} }); err != nil {
-		b.Fatal(err)
-	}
-	took := make([]time.Duration, 0, b.N)
-	for n := range b.N {
-		began := time.Now()
-		if _, err := on.JetStream().PublishMsg(b.Context(), push(n)); err != nil {
-			b.Fatal(err)
-		}
-		<-ended
-		took = append(took, time.Since(began))
-	}
-	b.StopTimer()
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
-	b.ReportMetric(0, "ns/op")
 }

@@ -189,6 +189,16 @@ func (n Names) MarshalJSON() ([]byte, error) {
 	return encode([]string(n))
 }
 
+// UnmarshalJSON reads what MarshalJSON writes: one name, or a list of them.
+func (n *Names) UnmarshalJSON(data []byte) error {
+	var one string
+	if err := json.Unmarshal(data, &one); err == nil {
+		*n = Names{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(n))
+}
+
 // Kind is the kind of a step, as it is written.
 type Kind string
 

@@ -1,6 +1,8 @@
 package workflow_test
 
 import (
+	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/plugfn/plugfn/pkg/workflow"
@@ -26,5 +28,23 @@ func TestNamesMatch(t *testing.T) {
 		if got := c.names.Match(c.name); got != c.want {
 			t.Errorf("%v of %q: %t", c.names, c.name, got)
 		}
+	}
+}
+
+// Whoever reads a definition as JSON gets the names that were written.
+func TestNamesAreReadAsWritten(t *testing.T) {
+	for text, names := range map[string]workflow.Names{`"push"`: {"push"}, `["push","issues.*"]`: {"push", "issues.*"}, `[]`: {}} {
+		data, err := json.Marshal(names)
+		var got workflow.Names
+		if err == nil {
+			err = json.Unmarshal(data, &got)
+		}
+		if err != nil || string(data) != text || !slices.Equal(got, names) {
+			t.Errorf("%v becomes %s and %v, %v", names, data, got, err)
+		}
+	}
+	var none workflow.Names
+	if err := json.Unmarshal([]byte(`{"push":1}`), &none); err == nil {
+		t.Errorf("an object is %v", none)
 	}
 }

@@ -151,7 +151,7 @@ func (s *Service) rechain(ctx context.Context, r *record) {
 	}
 	if err != nil {
 		s.Log.Warn().Err(err).Str("schedule", r.ID).Msg("schedule not parked: looking after it soon")
-		s.lookSoon()
+		s.looking.Soon()
 	}
 }
 

@@ -24,5 +24,5 @@
 // between the record and the message, is found by a look at all of them, after
 // the start and every few minutes.
 //
-// Allowed imports: pkg, internal, services/scheduler/rule, desk and runs; never another service.
+// Allowed imports: pkg, internal, services/scheduler/rule, desk, runs and upkeep; never another service.
 package schedules

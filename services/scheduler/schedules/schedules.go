@@ -15,6 +15,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
+	"github.com/plugfn/plugfn/services/scheduler/upkeep"
 )
 
 // Parking holds back what wakes a schedule.
@@ -43,7 +44,7 @@ type Service struct {
 	Config
 	store   atomic.Pointer[store] // nil until it was needed
 	quota   quota
-	soon    chan struct{} // a look is wanted
+	looking *upkeep.Upkeep
 	reached func(at step, scheduleID string) error
 }
 
@@ -64,7 +65,11 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{Config: cfg, quota: quota{most: cfg.MaxPerUser}, soon: make(chan struct{}, 1)}, nil
+	s := &Service{Config: cfg, quota: quota{most: cfg.MaxPerUser}}
+	s.looking = upkeep.New(cfg.LookEvery, s.look, func(err error) {
+		cfg.Log.Warn().Err(err).Msg("schedules not looked after: trying again")
+	})
+	return s, nil
 }
 
 // opened is the store of the schedules.
@@ -88,53 +93,22 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("schedules: %w", err)
 	}
 	var looking sync.WaitGroup
-	looking.Go(func() { s.lookAgain(ctx) })
+	looking.Go(func() { s.looking.Run(ctx) })
 	<-ctx.Done()
 	open.Close()
 	looking.Wait()
 	return nil
 }
 
-// lookSoon has the schedules looked after before it is time.
-func (s *Service) lookSoon() {
-	select {
-	case s.soon <- struct{}{}:
-	default: // one is wanted already
-	}
-}
-
 const (
 	// underWay is how long after its time a schedule is left alone: what wakes it
 	// may be on its way.
-	underWay   = time.Minute
-	retryLook  = 5 * time.Second // after one that failed
-	doneAge    = 7 * 24 * time.Hour
-	lookBudget = 2 * time.Minute
+	underWay = time.Minute
+	doneAge  = 7 * 24 * time.Hour
 )
-
-func (s *Service) lookAgain(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.soon:
-		case <-timer.C:
-		}
-		pause := s.LookEvery
-		if err := s.look(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Warn().Err(err).Msg("schedules not looked after: trying again")
-			pause = min(retryLook, pause)
-		}
-		timer.Reset(pause)
-	}
-}
 
 // look finds schedules that nothing will wake, and those that were done long ago.
 func (s *Service) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookBudget)
-	defer cancel()
 	store, err := s.opened(ctx)
 	if err != nil {
 		return err

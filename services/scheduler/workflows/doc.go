@@ -22,6 +22,6 @@
 //
 // Several schedulers may run.
 //
-// Allowed imports: pkg, internal, and of services/scheduler rule, desk, runs and
-// schedules; never another service.
+// Allowed imports: pkg, internal, and of services/scheduler rule, desk, runs,
+// schedules and upkeep; never another service.
 package workflows

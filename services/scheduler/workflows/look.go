@@ -5,12 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
-)
-
-const (
-	retryLook  = 5 * time.Second // after one that failed
-	lookBudget = 2 * time.Minute
 )
 
 // Run follows the workflows, answers on the bus and looks after what is left of
@@ -24,7 +18,7 @@ func (s *Service) Run(ctx context.Context) error {
 	following, unfollow := context.WithCancel(context.WithoutCancel(ctx)) // as long as anybody is answered
 	var all sync.WaitGroup
 	all.Go(func() { _ = s.mirror.Run(following) }) // which goes on whatever happens
-	all.Go(func() { s.lookAgain(ctx) })
+	all.Go(func() { s.looking.Run(ctx) })
 	<-ctx.Done()
 	open.Close()
 	unfollow()
@@ -32,29 +26,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-func (s *Service) lookAgain(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.soon:
-		case <-timer.C:
-		}
-		pause := s.LookEvery
-		if err := s.look(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Warn().Err(err).Msg("workflows not looked after: trying again")
-			pause = min(retryLook, pause)
-		}
-		timer.Reset(pause)
-	}
-}
-
 // look carries on with changes that broke off.
 func (s *Service) look(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookBudget)
-	defer cancel()
 	store, err := s.opened(ctx)
 	if err != nil {
 		return err
@@ -76,12 +49,4 @@ func (s *Service) look(ctx context.Context) error {
 		err = errors.Join(err, s.sweep(ctx, r))
 	}
 	return errors.Join(err, s.reconcile(ctx, wanted))
-}
-
-// lookSoon has a look before it is time.
-func (s *Service) lookSoon() {
-	select {
-	case s.soon <- struct{}{}:
-	default: // one is wanted already
-	}
 }

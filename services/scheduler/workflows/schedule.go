@@ -54,7 +54,7 @@ func (s *Service) follow(ctx context.Context, user, name string) {
 		revision, err := s.fit(ctx, user, name)
 		if err != nil {
 			s.Log.Warn().Err(err).Str("workflow", name).Msg("schedule of the workflow not set: looking after it soon")
-			s.lookSoon()
+			s.looking.Soon()
 			return
 		}
 		if now, err := s.fit(ctx, user, name); err == nil && now == revision {

@@ -15,6 +15,7 @@ import (
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/pkg/workflow"
+	"github.com/plugfn/plugfn/services/scheduler/upkeep"
 )
 
 // Schedules keeps the schedules of triggers.
@@ -48,11 +49,11 @@ type Config struct {
 // Service keeps workflows. Several may run on one bus.
 type Service struct {
 	Config
-	store  atomic.Pointer[store] // nil until it was needed
-	index  *index
-	mirror *bus.Mirror
-	cache  *cache
-	soon   chan struct{} // a look is wanted
+	store   atomic.Pointer[store] // nil until it was needed
+	index   *index
+	mirror  *bus.Mirror
+	cache   *cache
+	looking *upkeep.Upkeep
 }
 
 // New checks cfg and returns a Service that does nothing until Run.
@@ -77,7 +78,10 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Service{Config: cfg, index: newIndex(cfg.Log), cache: newCache(cfg.MaxCompiled), soon: make(chan struct{}, 1)}
+	s := &Service{Config: cfg, index: newIndex(cfg.Log), cache: newCache(cfg.MaxCompiled)}
+	s.looking = upkeep.New(cfg.LookEvery, s.look, func(err error) {
+		cfg.Log.Warn().Err(err).Msg("workflows not looked after: trying again")
+	})
 	s.mirror = bus.NewMirror(cfg.JetStream, bus.BucketWorkflows, s.index.see, cfg.Log)
 	return s, nil
 }

@@ -1,0 +1,5 @@
+// Package upkeep has something looked after at the start, every so often, and as
+// soon as somebody asks for it.
+//
+// Allowed imports: the standard library.
+package upkeep
