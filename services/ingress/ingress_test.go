@@ -329,6 +329,20 @@ func TestRefusals(t *testing.T) {
 			bodies[status] = body
 		})
 	}
+	for provider, want := range map[string]string{"github": "POST", "dropbox": "POST, GET", "trello": "POST, HEAD"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, g.url+"/webhooks/"+provider, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := g.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if got := answer.Header.Get("Allow"); got != want {
+			t.Errorf("%s allows %q, want %q", provider, got, want)
+		}
+	}
 	if s := g.stored(events.StreamEvents); len(s) != 0 {
 		t.Errorf("refused deliveries were stored: %v", s)
 	}

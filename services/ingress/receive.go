@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 	if !rt.pack.Webhooks.TakesMethod(r.Method) && !pack.Webhooks.TakesMethod(r.Method) {
 		s.refusals.add(r, http.StatusMethodNotAllowed, "method", s.Now())
 		s.meter.refused(pack.Name, http.StatusMethodNotAllowed)
-		w.Header().Set("Allow", http.MethodPost)
+		w.Header().Set("Allow", allowed(rt.pack, pack))
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
@@ -47,6 +48,14 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 			Dur("took", took).Msg("delivery stored")
 	}
 	a.write(w)
+}
+
+// allowed lists the methods that one of the packs takes.
+func allowed(packs ...*providers.Pack) string {
+	methods := slices.DeleteFunc([]string{http.MethodPost, http.MethodGet, http.MethodHead}, func(method string) bool {
+		return !slices.ContainsFunc(packs, func(p *providers.Pack) bool { return p.Webhooks.TakesMethod(method) })
+	})
+	return strings.Join(methods, ", ")
 }
 
 // answer is what a sender is told, and for the log what was done.

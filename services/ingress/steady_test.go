@@ -88,6 +88,9 @@ func TestSilentInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(4 * bodyPatience)); err != nil {
+		t.Fatal(err)
+	}
 	fmt.Fprintf(conn, "POST /webhooks/github HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", held-1, strings.Repeat("x", 2*firstPiece))
 	g.eventually("the budget to be taken", func() bool {
 		status, _ := g.send("github", g.signed("d-1", "push", pad))
