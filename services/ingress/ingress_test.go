@@ -541,6 +541,10 @@ func TestSlackHandshake(t *testing.T) {
 	if w.Code != http.StatusOK || w.Body.String() != "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
 		t.Errorf("answer %d %q %v", w.Code, w.Body, w.Header())
 	}
+	// What is echoed is no page, whoever opens it.
+	if w.Header().Get("X-Content-Type-Options") != "nosniff" || w.Header().Get("Content-Security-Policy") != "default-src 'none'" {
+		t.Errorf("a browser is not told to be careful: %v", w.Header())
+	}
 	if w := send(`{"type":"url_verification","challenge":"abc"}`, false); w.Code != http.StatusUnauthorized {
 		t.Errorf("unsigned handshake: status %d", w.Code)
 	}
