@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,8 +44,21 @@ type waits struct {
 	byKey  map[string]*wait
 }
 
-// from is the token of a user and a provider.
-type from struct{ user, provider string }
+// from is the token of a user, a provider and the name of an event; those of names
+// that end in * are together under that.
+type from struct{ user, provider, name string }
+
+// froms lists where a wait is found.
+func (w *wait) froms() []from {
+	all := make([]from, 0, len(w.Events))
+	for _, name := range w.Events {
+		if strings.HasSuffix(name, "*") {
+			name = "*"
+		}
+		all = append(all, from{events.Token(w.User), w.Provider, name})
+	}
+	return all
+}
 
 func newWaits(store *store, log zerolog.Logger) *waits {
 	w := &waits{store: store, log: log, byFrom: map[from]map[string]*wait{}, byKey: map[string]*wait{}}
@@ -96,9 +110,15 @@ func (w *waits) forEvent(ctx context.Context, user, provider, name string, seque
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	named, rest := w.byFrom[from{user, provider, name}], w.byFrom[from{user, provider, "*"}]
 	var all []wait
-	for _, one := range w.byFrom[from{user, provider}] {
-		if sequence > one.Seen && workflow.Names(one.Events).Match(name) {
+	for _, one := range named {
+		if sequence > one.Seen {
+			all = append(all, *one)
+		}
+	}
+	for key, one := range rest {
+		if named[key] == nil && sequence > one.Seen && workflow.Names(one.Events).Match(name) {
 			all = append(all, *one)
 		}
 	}
@@ -117,19 +137,22 @@ func (w *waits) see(key string, value []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if old := w.byKey[key]; old != nil {
-		at := from{events.Token(old.User), old.Provider}
-		delete(w.byFrom[at], key)
-		if len(w.byFrom[at]) == 0 {
-			delete(w.byFrom, at)
+		for _, at := range old.froms() {
+			delete(w.byFrom[at], key)
+			if len(w.byFrom[at]) == 0 {
+				delete(w.byFrom, at)
+			}
 		}
 		delete(w.byKey, key)
 	}
 	if one.Run == "" {
 		return
 	}
-	at := from{events.Token(one.User), one.Provider}
-	if w.byFrom[at] == nil {
-		w.byFrom[at] = map[string]*wait{}
+	w.byKey[key] = &one
+	for _, at := range one.froms() {
+		if w.byFrom[at] == nil {
+			w.byFrom[at] = map[string]*wait{}
+		}
+		w.byFrom[at][key] = &one
 	}
-	w.byFrom[at][key], w.byKey[key] = &one, &one
 }
