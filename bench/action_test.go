@@ -238,7 +238,7 @@ func startExecutor(b *testing.B, on *bus.Bus, provider, limits string) *limiter.
 	keeps := newLimiter(b, limits)
 	service, err := executor.New(executor.Config{
 		Conn: on.Conn(), JetStream: on.JetStream(), Providers: registry, Credentials: token{}, Parking: on, MaxInFlight: actionsInFlight,
-		Limiter: keeps,
+		Limiter: keeps, GroupCommit: on.Durability() == bus.Single,
 	})
 	if err != nil {
 		b.Fatal(err)

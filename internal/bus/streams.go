@@ -134,7 +134,7 @@ func declarations() []declaration {
 		{name: events.StreamPayloads, subjects: []string{events.PrefixPayload + ">"}, age: 8 * day, each: 1},
 		{name: events.StreamLater, subjects: []string{events.PrefixLater + ">", events.PrefixDue + ">"}, schedules: true},
 		{name: events.BucketConnections},
-		{name: BucketJournal, age: 8 * day},
+		{name: BucketJournal, age: 8 * day, batches: true},
 		{name: BucketWaiting, age: time.Hour},
 		{name: BucketLanes, bytes: lanesMaxBytes},
 		{name: BucketOrder, age: 8 * day, bytes: orderMaxBytes},

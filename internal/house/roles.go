@@ -139,6 +139,7 @@ func (p *Process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Limiter: e.limits, Overrides: e.overrides,
 		Credentials: credentials, Parking: b, Log: log, Redis: answers, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.cfg.ExecutorMaxInFlight}),
 		MaxInFlight: p.cfg.ExecutorMaxInFlight, MaxPerUser: p.cfg.ExecutorMaxPerUser, DrainTimeout: p.cfg.DrainTimeout,
+		GroupCommit: b.Durability() == bus.Single,
 	})
 	return e, err
 }

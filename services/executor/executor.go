@@ -59,6 +59,7 @@ type Config struct {
 	MaxInFlight  int                   // requests worked on at once; 0: 256
 	MaxPerUser   int                   // of them those of one user, while others ask as well; 0: a quarter of MaxInFlight
 	AckWait      time.Duration         // how long a dead executor holds its requests; 0: 10 s
+	GroupCommit  bool                  // what waits for the disk shares a write, see package commit: for a bus that syncs every write and has one copy
 	DrainTimeout time.Duration         // how long Run lets the work in hand go on after its context ends; 0: 30 s
 }
 
@@ -67,6 +68,7 @@ type Service struct {
 	Config
 	requests atomic.Pointer[bus.Worker]          // nil before Run
 	reached  func(p point, request string) error // of tests; nil otherwise
+	keeper   keeper                              // of the journal, in tests; nil otherwise
 	luck     func() float64                      // in [0,1)
 	storing  time.Duration                       // of data beside a result
 	answers  *answers.Memory
@@ -134,6 +136,8 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("executor: %w", err)
 	}
+	defer w.journal.store.Wait()
+	defer w.results.store.Wait()
 	changes, err := s.subscriber(events.StreamEvents, "executor-connections", 1)
 	if err != nil {
 		return fmt.Errorf("executor: %w", err)
@@ -175,7 +179,9 @@ func (s *Service) worker(ctx, work context.Context) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)
 	}
-	w.journal = journal{kv}
+	if w.journal, err = s.journal(kv); err != nil {
+		return nil, err
+	}
 	if w.waiting, err = s.JetStream.KeyValue(ctx, bus.BucketWaiting); err != nil {
 		return nil, fmt.Errorf("opening what waits: %w", err)
 	}
@@ -194,8 +200,8 @@ func (s *Service) worker(ctx, work context.Context) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the results: %w", err)
 	}
-	w.results = results{s.JetStream, stream}
-	return w, nil
+	w.results, err = s.results(stream)
+	return w, err
 }
 
 // window is how many requests are taken up for each that is worked on: who has

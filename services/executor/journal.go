@@ -11,8 +11,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/commit"
 	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/pkg/events"
 )
@@ -23,7 +26,24 @@ import (
 // the same request one goes on and the other learns of it. How a request ended
 // is not in here: that is the result itself.
 type journal struct {
-	kv jetstream.KeyValue
+	kv    jetstream.KeyValue // read
+	store keeper             // and written
+}
+
+// keeper stores messages.
+type keeper interface {
+	Publish(ctx context.Context, msg *nats.Msg) (commit.Ack, error)
+	// Wait returns when nothing is on its way any more.
+	Wait()
+}
+
+// journal opens the one in kv.
+func (s *Service) journal(kv jetstream.KeyValue) (journal, error) {
+	if s.keeper != nil {
+		return journal{kv, s.keeper}, nil
+	}
+	store, err := commit.New(commit.Config{JetStream: s.JetStream, Grouped: s.GroupCommit})
+	return journal{kv, store}, err
 }
 
 // entry is a claim on a request id: the request waits, or may have been sent. A
@@ -126,19 +146,19 @@ func (j journal) put(ctx context.Context, key string, e *entry) error {
 	if err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
-	var revision uint64
-	if e.revision == 0 {
-		revision, err = j.kv.Create(ctx, key, body)
-	} else {
-		revision, err = j.kv.Update(ctx, key, body, e.revision)
-	}
+	msg := &nats.Msg{Subject: "$KV." + bus.BucketJournal + "." + key, Data: body, Header: nats.Header{
+		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(e.revision, 10)},
+	}}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	ack, err := j.store.Publish(ctx, msg)
 	if isConflict(err) {
 		return errTaken
 	}
 	if err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
-	e.revision = revision
+	e.revision = ack.Sequence
 	return nil
 }
 

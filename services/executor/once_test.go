@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -132,15 +131,7 @@ func TestRecovery(t *testing.T) {
 			s := tell(t, nil)
 			request := events.ActionRequest{ID: "r1", UserID: "u1", Provider: "fake", Action: tt.action, Params: json.RawMessage(`{"title":"a"}`)}
 			sequence := s.request(request)
-			kv, err := s.bus.JetStream().KeyValue(t.Context(), bus.BucketJournal)
-			if err != nil {
-				t.Fatal(err)
-			}
-			j := journal{kv}
-			left := &entry{Sequence: sequence, Fingerprint: fingerprint(&request), SentAt: time.Now()}
-			if err := j.save(t.Context(), &task{ActionRequest: request}, left); err != nil {
-				t.Fatal(err)
-			}
+			s.leave(request, &entry{Sequence: sequence, Fingerprint: fingerprint(&request), SentAt: time.Now()})
 			s.start()
 			r := s.results(1)[0]
 			if r.Outcome != tt.outcome {
@@ -150,6 +141,22 @@ func TestRecovery(t *testing.T) {
 				t.Errorf("provider was called %d times, want %d", n, tt.calls)
 			}
 		})
+	}
+}
+
+// leave puts into the journal what an executor has left behind.
+func (s *story) leave(request events.ActionRequest, e *entry) {
+	s.Helper()
+	service, err := New(s.cfg)
+	if err != nil {
+		s.Fatal(err)
+	}
+	w, err := service.worker(s.Context(), s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := w.journal.save(s.Context(), &task{ActionRequest: request}, e); err != nil {
+		s.Fatal(err)
 	}
 }
 

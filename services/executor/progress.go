@@ -35,7 +35,7 @@ func ProgressOf(ctx context.Context, js jetstream.JetStream, user, id string) (*
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)
 	}
-	e, err := journal{kv}.get(ctx, events.Key(user, id))
+	e, err := journal{kv: kv}.get(ctx, events.Key(user, id))
 	if e == nil || err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import "testing"
 // step, while executors die and a tenth of the writes end so that nobody can
 // tell what came of them.
 func TestGreatStorm(t *testing.T) {
-	s := storm{requests: 3000, doomed: 60, breakOff: 0.04, deaths: 6, ambiguous: 0.1}
+	s := storm{requests: 3000, doomed: 60, breakOff: 0.04, deaths: 6, ambiguous: 0.1, grouped: true}
 	s.run(t)
 	s.holds()
 	if n := s.breaks(); n < 400 {

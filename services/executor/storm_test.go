@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/commit"
 	"github.com/plugfn/plugfn/internal/outbound"
 	"github.com/plugfn/plugfn/pkg/events"
 )
@@ -33,6 +34,7 @@ type storm struct {
 	deaths    int     // of whole executors, one after the other
 	ambiguous float64 // how likely it is for each write
 	forgetful bool    // the journal keeps nothing: the control
+	grouped   bool    // what waits for the disk shares a write
 
 	ids    []string
 	log    transcript
@@ -139,10 +141,13 @@ func (s *storm) begin() (die func()) {
 		cfg.JetStream = forgetful{js}
 	}
 	client := outbound.New(outbound.Config{Trusted: []string{s.provider.URL}})
-	cfg.HTTP, cfg.DrainTimeout, cfg.MaxInFlight = client, time.Millisecond, 64
+	cfg.HTTP, cfg.DrainTimeout, cfg.MaxInFlight, cfg.GroupCommit = client, time.Millisecond, 64, s.grouped
 	service, err := New(cfg)
 	if err != nil {
 		s.Fatal(err)
+	}
+	if s.forgetful {
+		service.keeper = unkept{}
 	}
 	service.reached = s.step
 	service.health.retries = 1e9 // a storm needs more than there are otherwise
@@ -206,11 +211,11 @@ func (blank) Get(context.Context, string) (jetstream.KeyValueEntry, error) {
 	return nil, jetstream.ErrKeyNotFound
 }
 
-func (blank) Create(context.Context, string, []byte, ...jetstream.KVCreateOpt) (uint64, error) {
-	return 1, nil
-}
+// unkept keeps nothing.
+type unkept struct{}
 
-func (blank) Update(context.Context, string, []byte, uint64) (uint64, error) { return 1, nil }
+func (unkept) Publish(context.Context, *nats.Msg) (commit.Ack, error) { return commit.Ack{Sequence: 1}, nil }
+func (unkept) Wait()                                                  {}
 
 // ask publishes the requests.
 func (s *storm) ask() {
@@ -277,7 +282,7 @@ func (s *storm) waiting() {
 			continue
 		}
 		shown++
-		e, err := journal{kv}.get(s.Context(), events.Key("u1", id))
+		e, err := journal{kv: kv}.get(s.Context(), events.Key("u1", id))
 		s.Logf("no result of %s: %+v, %v\n%s", id, e, err, s.log.about(id))
 	}
 	s.Logf("%d of %d results", len(done), len(s.ids))
@@ -390,7 +395,7 @@ func (s *storm) holds() {
 // A small one; the large one is an integration test.
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	s := storm{requests: 150, doomed: 6, breakOff: 0.1, deaths: 1, ambiguous: 0.1}
+	s := storm{requests: 150, doomed: 6, breakOff: 0.1, deaths: 1, ambiguous: 0.1, grouped: true}
 	s.run(t)
 	s.holds()
 }

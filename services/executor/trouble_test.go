@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -97,14 +96,7 @@ func TestOneIDAtTwoProvidersIsOneRequest(t *testing.T) {
 func TestOrphanedClaimIsSettled(t *testing.T) {
 	s := tell(t, nil)
 	request := write("r1", "a")
-	kv, err := s.bus.JetStream().KeyValue(t.Context(), bus.BucketJournal)
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := &entry{Sequence: 99, Fingerprint: fingerprint(&request), SentAt: time.Now().Add(-time.Hour)}
-	if err := (journal{kv}).save(t.Context(), &task{ActionRequest: request}, left); err != nil {
-		t.Fatal(err)
-	}
+	s.leave(request, &entry{Sequence: 99, Fingerprint: fingerprint(&request), SentAt: time.Now().Add(-time.Hour)})
 	s.start()
 	s.request(request)
 	if r := s.results(1)[0]; r.Outcome != events.Unknown {

@@ -12,9 +12,9 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/plugfn/plugfn/internal/commit"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/services/ingress/commit"
 	"github.com/plugfn/plugfn/services/ingress/repeats"
 	"github.com/plugfn/plugfn/services/ingress/spool"
 )

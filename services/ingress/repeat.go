@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/commit"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
-	"github.com/plugfn/plugfn/services/ingress/commit"
 )
 
 // headerConflict is the extension attribute with the id of the event that has

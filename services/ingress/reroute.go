@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/plugfn/plugfn/internal/commit"
 	"github.com/plugfn/plugfn/pkg/events"
-	"github.com/plugfn/plugfn/services/ingress/commit"
 )
 
 const (

@@ -13,5 +13,5 @@
 //	$KV.PLUGFN_DELIVERIES.<id>   published and read: the sequence of the event, for
 //	                             the time that the pack says
 //
-// Allowed imports: pkg, internal, services/ingress/commit.
+// Allowed imports: pkg, internal.
 package repeats

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/commit"
 	"github.com/plugfn/plugfn/pkg/events"
-	"github.com/plugfn/plugfn/services/ingress/commit"
 )
 
 // The bounds of what is being remembered.

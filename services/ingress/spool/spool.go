@@ -15,7 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
-	"github.com/plugfn/plugfn/services/ingress/commit"
+	"github.com/plugfn/plugfn/internal/commit"
 )
 
 // The headers of a message in the spool, beside its own.

@@ -214,3 +214,39 @@ func TestMessageIsNotChanged(t *testing.T) {
 		t.Errorf("%v became %v", msg.Header, got.Header)
 	}
 }
+
+// Of two messages that are to be the first below the same subjects, one is stored
+// and the other is refused, though both wait at the same time.
+func TestOneIsTheFirst(t *testing.T) {
+	d := open(t)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	refused := 0
+	for i := range 200 {
+		all.Go(func() {
+			msg := nats.NewMsg(fmt.Sprintf("plugfn.event.u1.p.kind%d.id%d", i%2, i/2))
+			msg.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, fmt.Sprintf("plugfn.event.u1.p.*.id%d", i/2))
+			msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
+			msg.Data = fmt.Append(nil, i/2)
+			_, err := d.Publish(t.Context(), msg)
+			var api *jetstream.APIError
+			if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+				mu.Lock()
+				defer mu.Unlock()
+				refused++
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	ids, batched := d.stored()
+	for id, n := range ids {
+		if n != 1 {
+			t.Errorf("%s is stored %d times", id, n)
+		}
+	}
+	if len(ids) != 100 || refused != 100 || batched == 0 {
+		t.Errorf("%d are stored, %d of them in batches, and %d are refused; want 100 each", len(ids), batched, refused)
+	}
+}

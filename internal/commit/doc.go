@@ -9,8 +9,9 @@
 // a small batch do those that wait give the senders it has answered a moment to
 // be back, since one batch of 64 costs little more than one of 12.
 //
-// A batch is refused whole when it holds one message that the stream has already.
-// Its messages are then stored singly.
+// A batch is refused whole when it holds one message that the stream has already,
+// or that is not the next one of the subject that it names. Its messages are then
+// stored singly.
 //
 // Allowed imports: nats.go. Nothing of this module.
 package commit
