@@ -66,7 +66,7 @@ func TestDeclaredShapes(t *testing.T) {
 		"PLUGFN_PAYLOADS":       {[]string{"plugfn.payload.>"}, 8 * day, gib, true, 1, 15 * minute, false, true, false},
 		"PLUGFN_LATER":          {[]string{"plugfn.later.>", "plugfn.due.>"}, 0, -1, false, -1, 15 * minute, true, false, false},
 		"KV_PLUGFN_CONNECTIONS": {[]string{"$KV.PLUGFN_CONNECTIONS.>"}, 0, gib, true, 1, 2 * minute, false, false, false},
-		"KV_PLUGFN_JOURNAL":     {[]string{"$KV.PLUGFN_JOURNAL.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, false},
+		"KV_PLUGFN_JOURNAL":     {[]string{"$KV.PLUGFN_JOURNAL.>"}, 8 * day, gib, true, 1, 2 * minute, false, false, true},
 		"KV_PLUGFN_WAITING":     {[]string{"$KV.PLUGFN_WAITING.>"}, time.Hour, gib, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_KEYS":        {[]string{"$KV.PLUGFN_KEYS.>"}, 0, 1 << 20, true, 1, 2 * minute, false, false, false},
 		"KV_PLUGFN_APPS":        {[]string{"$KV.PLUGFN_APPS.>"}, 0, 64 << 20, true, 1, 2 * minute, false, false, false},

@@ -214,8 +214,11 @@ func (blank) Get(context.Context, string) (jetstream.KeyValueEntry, error) {
 // unkept keeps nothing.
 type unkept struct{}
 
-func (unkept) Publish(context.Context, *nats.Msg) (commit.Ack, error) { return commit.Ack{Sequence: 1}, nil }
-func (unkept) Wait()                                                  {}
+func (unkept) Publish(context.Context, *nats.Msg) (commit.Ack, error) {
+	return commit.Ack{Sequence: 1}, nil
+}
+
+func (unkept) Wait() {}
 
 // ask publishes the requests.
 func (s *storm) ask() {
