@@ -84,7 +84,7 @@ func parseBatchLine(line []byte, user string) (r events.ActionRequest, err error
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
-		return r, err
+		return r, fmt.Errorf(`not a request such as {"action":"slack.chat.postMessage","params":{…}}: %w`, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return r, errors.New("more than one JSON value")
