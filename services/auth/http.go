@@ -27,6 +27,15 @@ func (s *Service) Mount(mux *http.ServeMux) {
 
 func (s *Service) routes() *http.ServeMux {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+api.PathOpenAPI, api.ServeOpenAPI(s.describe(mux)))
+	return mux
+}
+
+// OpenAPI describes the operations of the service.
+func OpenAPI() *huma.OpenAPI { return (&Service{}).describe(http.NewServeMux()) }
+
+// describe adds the operations to mux.
+func (s *Service) describe(mux *http.ServeMux) *huma.OpenAPI {
 	routes := api.On(mux)
 	s.registerConnections(routes)
 	s.registerFlows(routes)
@@ -34,8 +43,7 @@ func (s *Service) routes() *http.ServeMux {
 	s.registerEndpoints(routes)
 	s.registerKeys(routes)
 	s.registerMetrics(routes)
-	mux.HandleFunc("GET "+api.PathOpenAPI, api.ServeOpenAPI(routes.OpenAPI()))
-	return mux
+	return routes.OpenAPI()
 }
 
 // register adds an operation that fails with problems, and only with these.

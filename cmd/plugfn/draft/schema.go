@@ -233,18 +233,21 @@ func (c *converter) setEnum(out object, def map[string]any) bool {
 	if v, ok := def["const"]; ok {
 		values = []any{v}
 	}
+	if len(values) > maxEnum {
+		c.cut++
+		return false
+	}
 	types := typesOf(out)
 	var kept []any
+	seen := map[string]bool{}
 	for _, v := range values {
-		if fixed, ok := defaultOf(v, types); ok && !slices.ContainsFunc(kept, func(k any) bool { return same(k, fixed) }) {
+		fixed, ok := defaultOf(v, types)
+		if key := fmt.Sprintf("%T %v", fixed, fixed); ok && !seen[key] {
+			seen[key] = true
 			kept = append(kept, fixed)
 		}
 	}
-	if len(kept) == 0 || len(kept) < len(values) && len(kept) > maxEnum {
-		return false
-	}
-	if len(kept) > maxEnum {
-		c.cut++
+	if len(kept) == 0 {
 		return false
 	}
 	if slices.Contains(types, "null") {

@@ -30,6 +30,15 @@ func (s *Service) Mount(mux *http.ServeMux) {
 
 func (s *Service) routes() *http.ServeMux {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+pathDocument, api.ServeOpenAPI(s.describe(mux)))
+	return mux
+}
+
+// OpenAPI describes the operations of the service.
+func OpenAPI() *huma.OpenAPI { return (&Service{}).describe(http.NewServeMux()) }
+
+// describe adds the operations to mux.
+func (s *Service) describe(mux *http.ServeMux) *huma.OpenAPI {
 	on := api.On(mux)
 	api.Register(on, huma.Operation{
 		OperationID: "start-run", Method: http.MethodPost, Path: pathRuns, DefaultStatus: http.StatusCreated,
@@ -60,8 +69,7 @@ func (s *Service) routes() *http.ServeMux {
 	}, s.oneRoute(func(ctx context.Context, user, run string, in input) (*record, error) {
 		return s.replay(ctx, user, run, in.Key)
 	}))
-	mux.HandleFunc("GET "+pathDocument, api.ServeOpenAPI(on.OpenAPI()))
-	return mux
+	return on.OpenAPI()
 }
 
 func (s *Service) problem(ctx context.Context, err error) error {

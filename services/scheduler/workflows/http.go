@@ -30,6 +30,19 @@ func (s *Service) Mount(mux *http.ServeMux) {
 
 func (s *Service) routes() *http.ServeMux {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+pathDocument, api.ServeOpenAPI(s.describe(mux)))
+	mux.HandleFunc("GET "+pathSchema, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/schema+json")
+		_, _ = w.Write(workflow.Schema()) // the client went away
+	})
+	return mux
+}
+
+// OpenAPI describes the operations of the service.
+func OpenAPI() *huma.OpenAPI { return (&Service{}).describe(http.NewServeMux()) }
+
+// describe adds the operations to mux.
+func (s *Service) describe(mux *http.ServeMux) *huma.OpenAPI {
 	on := api.On(mux)
 	s.sending(on)
 	api.Register(on, huma.Operation{
@@ -54,12 +67,7 @@ func (s *Service) routes() *http.ServeMux {
 		OperationID: "delete-workflow", Method: http.MethodDelete, Path: pathWorkflow, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a workflow; its runs go on",
 	}, s.deleteRoute)
-	mux.HandleFunc("GET "+pathDocument, api.ServeOpenAPI(on.OpenAPI()))
-	mux.HandleFunc("GET "+pathSchema, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/schema+json")
-		_, _ = w.Write(workflow.Schema()) // the client went away
-	})
-	return mux
+	return on.OpenAPI()
 }
 
 // sending adds the operations that bring a definition.
