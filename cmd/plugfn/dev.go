@@ -59,7 +59,13 @@ type dev struct {
 // run serves until ctx ends.
 func (d *dev) run(ctx context.Context, s *settings.Settings) (err error) {
 	d.settings = s
-	p, apps, err := open(ctx, s, newLog(s, os.Stderr), false, "")
+	log := newLog(s, os.Stderr)
+	traces, err := openTraces(ctx, s, log, house.AllRoles())
+	if err != nil {
+		return err
+	}
+	defer traces.end()
+	p, apps, err := open(ctx, s, log, traces.tracer(), false, "")
 	if err != nil {
 		return err
 	}

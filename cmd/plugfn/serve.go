@@ -12,6 +12,7 @@ import (
 
 	"github.com/plugfn/plugfn/cmd/plugfn/settings"
 	"github.com/plugfn/plugfn/internal/house"
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -48,7 +49,12 @@ func serve(ctx context.Context, s *settings.Settings, roles []string) (err error
 			"serve: some services alone need a NATS server that the others use too")
 	}
 	log := newLog(s, os.Stderr)
-	p, apps, err := open(ctx, s, log, house.IsOnlyIngress(wanted), onlyRole(s, wanted))
+	traces, err := openTraces(ctx, s, log, wanted)
+	if err != nil {
+		return err
+	}
+	defer traces.end()
+	p, apps, err := open(ctx, s, log, traces.tracer(), house.IsOnlyIngress(wanted), onlyRole(s, wanted))
 	if err != nil {
 		return err
 	}
@@ -81,13 +87,13 @@ func onlyRole(s *settings.Settings, roles []string) string {
 
 // open opens the process that the settings mean, and reads the operator's
 // settings for the packs that there are. Whoever calls it closes the process.
-func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAway bool, role string) (*house.Process, map[string]providers.App, error) {
+func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, tracer *tracing.Tracer, mayBeAway bool, role string) (*house.Process, map[string]providers.App, error) {
 	wrapper, err := keysetWrapper(s)
 	if err != nil {
 		return nil, nil, err
 	}
 	p, err := house.Open(ctx, house.Config{
-		Log: log, Version: version, Origin: s.Origin,
+		Log: log, Tracer: tracer, Version: version, Origin: s.Origin,
 		DataDir: s.DataDir, ProvidersDir: s.ProvidersDir, KeysetFile: s.KeysetFile, Wrapper: wrapper, APIKey: s.APIKey,
 		HTTPAddr: s.HTTPAddr, PublicURL: s.PublicURL, ReturnTo: s.ReturnTo,
 		NATSAddr: s.NATSAddr, NATSURL: s.NATSURL, NATSCreds: s.NATSCreds, NATSNKey: s.NATSNKey, NATSSecure: s.NATSSecure, Role: role,
@@ -116,8 +122,8 @@ func open(ctx context.Context, s *settings.Settings, log zerolog.Logger, mayBeAw
 // newLog makes the log of a server.
 func newLog(s *settings.Settings, w *os.File) zerolog.Logger {
 	if s.LogFormat == "json" || s.LogFormat == "auto" && !isTerminal(w) {
-		return zerolog.New(w).Level(s.LogLevel).With().Timestamp().Logger()
+		return zerolog.New(w).Level(s.LogLevel).With().Timestamp().Logger().Hook(tracing.Hook{})
 	}
 	console := zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w) || os.Getenv("NO_COLOR") != ""}
-	return zerolog.New(console).Level(s.LogLevel).With().Timestamp().Logger()
+	return zerolog.New(console).Level(s.LogLevel).With().Timestamp().Logger().Hook(tracing.Hook{})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/auth"
 )
@@ -14,8 +15,9 @@ import (
 // Config is what a process is made with. The program fills it from its settings,
 // whose defaults stand in its table; here zero means what is said.
 type Config struct {
-	Log     zerolog.Logger // zero: no log
-	Version string         // for metrics
+	Log     zerolog.Logger  // zero: no log
+	Tracer  *tracing.Tracer // nil: no traces
+	Version string          // for metrics
 	// Origin says where the setting of a key was made, for errors; nil: the key.
 	Origin func(key string) string
 

@@ -87,7 +87,7 @@ func (p *Process) buildIngress(ctx context.Context, b *bus.Bus, log zerolog.Logg
 	}
 	caller := ingress.NewCaller(p.registry, p.outbound(outbound.Config{}))
 	s, err := ingress.New(ingress.Config{
-		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log, Reached: p.reachedLater(),
+		JetStream: b.JetStream(), Providers: p.registry, Secrets: secrets, Endpoints: endpoints, Log: log, Tracer: p.cfg.Tracer, Reached: p.reachedLater(),
 		MaxInFlight: int64(p.cfg.IngressMaxInFlight), MaxBytes: p.cfg.IngressMaxBytes,
 		GroupCommit: b.Durability() == bus.Single, Spool: spool, Rate: p.cfg.IngressRate, PublicURL: p.publicURL(),
 		Keys:   &exampleKeys{p.signers, ingress.NewKeys(ingress.KeysConfig{HTTP: p.outbound(outbound.Config{})})},
@@ -137,7 +137,7 @@ func (p *Process) buildExecutor(ctx context.Context, b *bus.Bus, log zerolog.Log
 	e.limits = limiter.New(cfg)
 	e.Service, err = executor.New(executor.Config{
 		Conn: b.Conn(), JetStream: b.JetStream(), Providers: p.registry, Limiter: e.limits, Overrides: e.overrides,
-		Credentials: credentials, Parking: b, Log: log, Redis: answers, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.cfg.ExecutorMaxInFlight}),
+		Credentials: credentials, Parking: b, Log: log, Tracer: p.cfg.Tracer, Redis: answers, HTTP: p.outbound(outbound.Config{ConnsPerHost: p.cfg.ExecutorMaxInFlight}),
 		MaxInFlight: p.cfg.ExecutorMaxInFlight, MaxPerUser: p.cfg.ExecutorMaxPerUser, DrainTimeout: p.cfg.DrainTimeout,
 		GroupCommit: b.Durability() == bus.Single,
 	})
@@ -210,7 +210,7 @@ func (p *Process) buildScheduler(b *bus.Bus, log zerolog.Logger) (service, error
 		return nil, err
 	}
 	driven, err := runs.New(runs.Config{
-		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Definitions: defined, APIKey: key, Log: log,
+		Conn: b.Conn(), JetStream: b.JetStream(), Parking: b, Definitions: defined, APIKey: key, Log: log, Tracer: p.cfg.Tracer,
 		MaxPerUser: p.cfg.RunsPerUser, MaxSteps: p.cfg.StepsPerUser, DrainTimeout: p.cfg.DrainTimeout,
 	})
 	if err != nil {

@@ -70,6 +70,9 @@ func (e *Event) Msg(subject string) *nats.Msg {
 	return &nats.Msg{Subject: subject, Header: h, Data: e.Data}
 }
 
+// AttributeTraceParent is the header with the trace that an event is part of.
+const AttributeTraceParent = headerPrefix + "traceparent"
+
 // maxAttributes is how many attributes an event has at most beside extensions.
 const maxAttributes = 20
 
@@ -99,7 +102,7 @@ func (e *Event) setHeader(h nats.Header) {
 	set(headerPrefix+"verified", string(e.Verified))
 	set(headerPrefix+"account", e.Account)
 	set(headerPrefix+"partitionkey", e.PartitionKey)
-	set(headerPrefix+"traceparent", e.TraceParent)
+	set(AttributeTraceParent, e.TraceParent)
 	set(headerPrefix+"causationid", e.CausationID)
 	if e.DataRef != (PayloadRef{}) {
 		set(headerPrefix+attributeDataRef, e.DataRef.Subject)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -58,8 +59,20 @@ func (w *worker) attempt(ctx context.Context, t *task, p plan, c providers.Crede
 	return f
 }
 
-// run calls the provider and says what came of it.
+// run calls the provider and says what came of it, in the trace as well.
 func (a *attempt) run(ctx context.Context) finding {
+	ctx, span := a.Tracer.Child(ctx, tracing.Calls, "call", a.task.Provider)
+	defer span.End()
+	f := a.call(ctx)
+	span.Count("plugfn.attempt", a.entry.Attempts)
+	span.Set("plugfn.class", string(f.class))
+	if f.failure != nil {
+		span.Fail(string(f.failure.Code))
+	}
+	return f
+}
+
+func (a *attempt) call(ctx context.Context) finding {
 	started := a.Now()
 	ctx, cancel := a.bounded(ctx)
 	defer cancel()
@@ -74,7 +87,7 @@ func (a *attempt) run(ctx context.Context) finding {
 		}
 		f := a.finding(r.data, a.failure(ctx, err), err)
 		f.reading = r
-		return a.report(answered{r.status, r.requestID}, started, f)
+		return a.report(ctx, answered{r.status, r.requestID}, started, f)
 	}
 	defer a.outdate(ctx)
 	request, err := a.plan.asked.NewWrite(a.traced(ctx), a.Providers.BaseURL(a.task.Provider), a.credential, providers.Mark{Key: a.key(), Cause: a.task.CausationID})
@@ -83,19 +96,19 @@ func (a *attempt) run(ctx context.Context) finding {
 	}
 	if err != nil {
 		a.slot.cancel(ctx)
-		return a.report(answered{}, started, a.finding(nil, asError(err, events.CodeInternal), nil))
+		return a.report(ctx, answered{}, started, a.finding(nil, asError(err, events.CodeInternal), nil))
 	}
 	a.limitRefusals(request)
 	response, err := a.do(a.task.Provider, request)
 	if err != nil {
 		a.unanswered(ctx, a.slot)
-		return a.report(answered{}, started, a.finding(nil, a.interrupted(ctx, err), err))
+		return a.report(ctx, answered{}, started, a.finding(nil, a.interrupted(ctx, err), err))
 	}
 	defer response.Body.Close()
 	heard := a.slot.listen(response)
 	data, err := a.plan.action.Read(response)
 	a.slot.done(ctx, response, heard(), err)
-	return a.report(answered{response.StatusCode, a.plan.action.RequestID(response.Header)}, started, a.finding(data, a.failure(ctx, err), err))
+	return a.report(ctx, answered{response.StatusCode, a.plan.action.RequestID(response.Header)}, started, a.finding(data, a.failure(ctx, err), err))
 }
 
 // unanswered settles the slot of a call without a response.

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -20,6 +21,9 @@ func (w *worker) conclude(ctx context.Context, t *task, r *events.Result) error 
 	}
 	msg.Subject = t.resultSubject(r.Outcome)
 	msg.Header.Set(headerFingerprint, t.fingerprint)
+	if parent := tracing.Parent(ctx); parent != "" {
+		msg.Header.Set(events.AttributeTraceParent, parent)
+	}
 	err = w.results.add(ctx, t, msg)
 	if errors.Is(err, errTaken) {
 		first, err := w.results.find(ctx, t)

@@ -19,6 +19,7 @@ import (
 	"github.com/plugfn/plugfn/internal/bus"
 	"github.com/plugfn/plugfn/internal/limiter"
 	"github.com/plugfn/plugfn/internal/outbound"
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/executor/answers"
@@ -52,6 +53,7 @@ type Config struct {
 	Limiter     Limiter            // nil: one that keeps the limits in this process, for a single executor
 	Overrides   *limiter.Overrides // of limits, by the operator; nil: none. Who made it runs it
 	Log         zerolog.Logger
+	Tracer      *tracing.Tracer // nil: no traces
 
 	Redis        redis.UniversalClient // keeps answers to reads for all executors, encrypted; nil: each keeps its own. Whoever made it closes it
 	HTTP         *http.Client          // calls the providers; nil: one of internal/outbound that trusts the operator's base URLs

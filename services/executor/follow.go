@@ -115,6 +115,6 @@ func (w *worker) park(ctx context.Context, t *task, until time.Time) error {
 		return err
 	}
 	t.parkedUntil = until
-	w.Log.Debug().Str("request", t.ID).Time("until", until).Msg("request parked")
+	w.Log.Debug().Ctx(ctx).Str("request", t.ID).Time("until", until).Msg("request parked")
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -84,9 +85,15 @@ func (w *worker) execute(t *task, invalid *events.Error) error {
 	}
 	defer w.places.leave(t.user)
 	t.startedAt = w.Now()
-	err := w.contained(t, func() error { return w.settle(w.work, t, invalid) })
+	ctx, span := w.Tracer.From(w.work, tracing.Works, "action", t.Provider, t.TraceParent)
+	defer span.End()
+	t.describe(span)
+	err := w.contained(t, func() error { return w.settle(ctx, t, invalid) })
+	if err != nil {
+		span.Fail("postponed")
+	}
 	if err != nil && !errors.Is(err, errLater) {
-		w.Log.Warn().Err(err).Str("request", t.ID).Str("user", t.UserID).Str("provider", t.Provider).
+		w.Log.Warn().Ctx(ctx).Err(err).Str("request", t.ID).Str("user", t.UserID).Str("provider", t.Provider).
 			Str("action", t.Action).Bool("redelivered", t.redelivered).Msg("request postponed")
 	}
 	if t.lane != "" && t.parkedUntil.After(w.Now().Add(farAhead)) {

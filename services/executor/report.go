@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"time"
 
 	"github.com/plugfn/plugfn/pkg/events"
@@ -17,7 +18,7 @@ const maxRequestID = 100
 
 // report writes the attempt's one log line, and its record. A read that was
 // answered from what was kept is no attempt.
-func (a *attempt) report(got answered, started time.Time, f finding) finding {
+func (a *attempt) report(ctx context.Context, got answered, started time.Time, f finding) finding {
 	took := a.Now().Sub(started)
 	code := events.Code("")
 	line := a.Log.Info()
@@ -25,7 +26,7 @@ func (a *attempt) report(got answered, started time.Time, f finding) finding {
 		code, got.requestID = f.failure.Code, firstOf(f.failure.RequestID, got.requestID)
 		line = a.Log.Warn().Str("code", string(code))
 	}
-	line.Str("request", a.task.ID).Str("user", a.task.UserID).Str("provider", a.task.Provider).Str("action", a.task.Action).
+	line.Ctx(ctx).Str("request", a.task.ID).Str("user", a.task.UserID).Str("provider", a.task.Provider).Str("action", a.task.Action).
 		Str("connection", a.task.ConnectionID).Int("status", got.status).Str("class", string(f.class)).
 		Int64("ms", took.Milliseconds()).Int64("waited", a.entry.Held).Str("provider_request", got.requestID).Msg("action attempted")
 	if f.failure == nil && !a.sent.Load() {

@@ -8,6 +8,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 )
 
@@ -50,6 +51,14 @@ func newTask(msg *message.Message, now time.Time) (*task, error) {
 		t.ID = derivedID(received)
 	}
 	return t, err
+}
+
+// describe says in the trace what is worked on.
+func (t *task) describe(span tracing.Span) {
+	span.Set("plugfn.request", t.ID)
+	span.Set("plugfn.user", t.UserID)
+	span.Set("plugfn.provider", t.Provider)
+	span.Set("plugfn.action", t.Action)
 }
 
 // first is the sequence of the request's first message.

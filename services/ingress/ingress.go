@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/plugfn/plugfn/internal/commit"
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 	"github.com/plugfn/plugfn/services/ingress/repeats"
@@ -31,6 +32,7 @@ type Config struct {
 	// confirmed; a pack says on which hosts that may be. nil: nobody does.
 	Confirm func(ctx context.Context, url string) error
 	Log     zerolog.Logger
+	Tracer  *tracing.Tracer // nil: no traces
 	// Reached is closed once the bus is of use. nil: it is from the start.
 	Reached <-chan struct{}
 

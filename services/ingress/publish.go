@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -34,7 +35,7 @@ func (s *Service) publish(ctx context.Context, rt *route, d *providers.Delivery,
 		all = s.address(all, rt, &found[i])
 	}
 	if err := s.storeAll(ctx, rt, d, verdict, all); err != nil {
-		rt.log(s.Log.Error()).Err(err).Str("delivery", found[0].ID).Int("events", len(all)).Msg("event not stored")
+		rt.log(s.Log.Error()).Ctx(ctx).Err(err).Str("delivery", found[0].ID).Int("events", len(all)).Msg("event not stored")
 		return refuse(http.StatusServiceUnavailable, "bus does not store")
 	}
 	s.notice(rt, all)
@@ -67,16 +68,21 @@ func (s *Service) address(all []addressed, rt *route, n *providers.Normalized) [
 // storeAll returns once all are stored, or one is not.
 func (s *Service) storeAll(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, events []addressed) error {
 	until := answerBy(rt)
-	store := func(e addressed) error {
-		return s.store(ctx, until, order(rt, e.Normalized), eventMsg(rt, d, verdict, e))
+	store := func(ctx context.Context, e addressed) error {
+		return s.store(ctx, until, order(rt, e.Normalized), eventMsg(ctx, rt, d, verdict, e))
 	}
 	if len(events) == 1 { // nearly always: nobody needs to wait for another
-		return store(events[0])
+		return store(ctx, events[0])
 	}
 	var all errgroup.Group
 	all.SetLimit(maxAtOnce)
 	for _, e := range events {
-		all.Go(func() error { return store(e) })
+		all.Go(func() error {
+			// What many events lead to is too much for one trace.
+			ctx, span := s.Tracer.Beside(ctx, tracing.Sends, "event", rt.pack.Name)
+			defer span.End()
+			return store(ctx, e)
+		})
 	}
 	return all.Wait()
 }
@@ -107,8 +113,12 @@ func endpointOf(source string) string {
 	return appEndpoint
 }
 
-func eventMsg(rt *route, d *providers.Delivery, verdict providers.Verdict, n addressed) *nats.Msg {
-	return messageOf(rt.pack.Name, rt.source(), d.ReceivedAt, verdict.Level, n)
+func eventMsg(ctx context.Context, rt *route, d *providers.Delivery, verdict providers.Verdict, n addressed) *nats.Msg {
+	msg := messageOf(rt.pack.Name, rt.source(), d.ReceivedAt, verdict.Level, n)
+	if parent := tracing.Parent(ctx); parent != "" {
+		msg.Header.Set(events.AttributeTraceParent, parent)
+	}
+	return msg
 }
 
 // messageOf is the message of an event that came to an endpoint at a time.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
 
@@ -36,15 +37,18 @@ func (s *Service) receiveFor(w http.ResponseWriter, r *http.Request, token strin
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	a := s.take(w, r, rt, token, started)
+	ctx, span := s.Tracer.Root(r.Context(), tracing.Receives, "webhook", pack.Name)
+	defer span.End()
+	a := s.take(ctx, w, r, rt, token, started)
+	a.describe(span)
 	took := s.Now().Sub(started)
 	s.meter.answered(pack.Name, &a, took)
 	if a.status >= 400 {
 		s.refusals.add(r, a.status, a.reason, started)
-		rt.log(s.refused.Warn()).Int("status", a.status).Str("reason", a.reason).
+		rt.log(s.refused.Warn()).Ctx(ctx).Int("status", a.status).Str("reason", a.reason).
 			Int64("bytes", r.ContentLength).Msg("delivery refused")
 	} else {
-		rt.log(s.Log.Debug()).Str("delivery", a.delivery).Str("event", a.event).Int("events", a.published).
+		rt.log(s.Log.Debug()).Ctx(ctx).Str("delivery", a.delivery).Str("event", a.event).Int("events", a.published).
 			Dur("took", took).Msg("delivery stored")
 	}
 	a.write(w)
@@ -70,6 +74,17 @@ type answer struct {
 	delivery, event string
 	kind            string // what the delivery is, if it holds no events; "": it does
 	published       int
+}
+
+// describe says in the trace what was done.
+func (a *answer) describe(span tracing.Span) {
+	span.Count("http.response.status_code", a.status)
+	span.Set("plugfn.delivery", a.delivery)
+	span.Set("plugfn.event", a.event)
+	span.Count("plugfn.events", a.published)
+	if a.reason != "" {
+		span.Fail(a.reason)
+	}
 }
 
 // shake is the answer to a handshake, once what it asks for is done.
@@ -115,7 +130,7 @@ func (a answer) write(w http.ResponseWriter) {
 }
 
 // take admits, reads and settles one delivery.
-func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, token string, now time.Time) answer {
+func (s *Service) take(ctx context.Context, w http.ResponseWriter, r *http.Request, rt *route, token string, now time.Time) answer {
 	if !s.accepts(rt) {
 		return refuse(http.StatusServiceUnavailable, "starting")
 	}
@@ -146,7 +161,7 @@ func (s *Service) take(w http.ResponseWriter, r *http.Request, rt *route, token 
 		return refuse(http.StatusServiceUnavailable, "too many deliveries in hand")
 	}
 	defer s.places.Release(1)
-	a := s.settle(r.Context(), rt, &providers.Delivery{
+	a := s.settle(ctx, rt, &providers.Delivery{
 		Method: r.Method, URL: r.URL, Header: r.Header, Body: body.bytes, Peer: peerOf(r), ReceivedAt: now,
 	})
 	stored = a.published > 0

@@ -38,7 +38,7 @@ func (s *Service) keepUnaddressed(ctx context.Context, rt *route, d *providers.D
 	defer cancel()
 	for i := range found {
 		n := &found[i]
-		msg := eventMsg(rt, d, verdict, addressed{n, owner{}})
+		msg := eventMsg(ctx, rt, d, verdict, addressed{n, owner{}})
 		msg.Header.Set(headerUnaddressed, "1")
 		if err := s.spool.Keep(ctx, order(rt, n), msg); err != nil {
 			rt.log(s.Log.Error()).Err(err).Str("delivery", n.ID).Msg("event not kept")

@@ -36,6 +36,7 @@ type Settings struct {
 
 	LogLevel  zerolog.Level
 	LogFormat string // auto, json or pretty
+	TraceFile string // "": none
 
 	IngressMaxInFlight  int
 	IngressMaxBytes     int64

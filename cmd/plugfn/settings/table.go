@@ -134,6 +134,10 @@ func Table() []Variable {
 			Help: "form of the log: json, pretty, or auto: pretty on a terminal", set: choice(func(s *Settings) *string { return &s.LogFormat }, "auto", "json", "pretty"),
 		},
 		{
+			Name: "PLUGFN_TRACE_FILE", Key: "trace.file", Flag: "trace-file", Scope: Server,
+			Help: "file that takes traces, each span as a line of JSON; empty: the OTEL_* variables say where to, and without them there are no traces", set: text(func(s *Settings) *string { return &s.TraceFile }),
+		},
+		{
 			Name: "PLUGFN_INGRESS_MAX_IN_FLIGHT", Key: "ingress.max_in_flight", Default: "512", Scope: Server,
 			Help: "deliveries worked on at once", set: count(func(s *Settings) *int { return &s.IngressMaxInFlight }),
 		},

@@ -1,11 +1,13 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/workflow"
 	"github.com/plugfn/plugfn/services/scheduler/runs/machine"
@@ -51,6 +53,8 @@ func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (
 	if err != nil {
 		return nil, nil, err
 	}
+	ctx, span := s.step(ctx, h.record)
+	defer span.End()
 	p, err := s.Definitions.Program(ctx, h.State.User, h.State.Workflow, h.State.Version)
 	problems := workflow.Problems(nil)
 	switch {
@@ -67,6 +71,19 @@ func (s *Service) giveOne(ctx context.Context, key string, sig machine.Signal) (
 		return s.abandon(ctx, h, "a value of the run is not stored any more: one over 64 KiB is kept while the run goes on, and three days longer")
 	}
 	return r, follow, err
+}
+
+// step is one advance of a run in its trace. What brought the signal may be part of
+// another, and has a link then.
+func (s *Service) step(ctx context.Context, r *record) (context.Context, tracing.Span) {
+	from := tracing.Parent(ctx)
+	ctx, span := s.Tracer.From(ctx, tracing.Works, "step", "", cmp.Or(r.Trace, from))
+	if from != r.Trace {
+		span.Link(from)
+	}
+	span.Set("plugfn.run", r.State.Run)
+	span.Set("plugfn.workflow", r.State.Workflow)
+	return ctx, span
 }
 
 // goOn gives a signal to a record, whose effects are done before.

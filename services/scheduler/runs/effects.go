@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/workflow"
 	"github.com/plugfn/plugfn/services/scheduler/runs/machine"
@@ -113,12 +115,16 @@ func (do *performing) act(e machine.Act) {
 	request := events.ActionRequest{
 		ID: requestID(do.State.Run, e.ID), UserID: do.State.User, Provider: e.Provider, Action: e.Action, ConnectionID: e.Connection,
 		Params: e.Params, Timeout: e.Timeout, MaxAttempts: e.MaxAttempts, MaxPages: e.Pages, CausationID: do.State.Run,
+		TraceParent: do.trace(),
 	}
 	if do.State.Deadline.Sub(do.State.At) < requestAge {
 		request.Deadline = do.State.Deadline
 	}
 	do.publish(request.Msg(request.Subject()), events.StreamActions, request.ID)
 }
+
+// trace is the span that what the run asks for is below.
+func (do *performing) trace() string { return cmp.Or(tracing.Parent(do.ctx), do.Trace) }
 
 // timer parks a signal until it is due.
 func (do *performing) timer(e machine.SetTimer) {
@@ -159,7 +165,7 @@ func (do *performing) call(e machine.StartRun) {
 	do.send(signalMessage{
 		User: do.State.User, Workflow: e.Workflow, Run: derivedID(do.State.User, e.Workflow, cause),
 		Start: &start{
-			Cause: cause, Input: e.Input, Depth: do.Depth + 1,
+			Cause: cause, Trace: do.trace(), Input: e.Input, Depth: do.Depth + 1,
 			Parent: &parent{Run: do.State.Run, Workflow: do.State.Workflow, ID: e.ID, Wait: e.Wait},
 		},
 	}, "call:"+e.ID)

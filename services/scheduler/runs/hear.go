@@ -53,7 +53,7 @@ func (s *Service) onEvent(msg *message.Message) error {
 	if h.event.EventName != "" && events.Name(h.event.EventName) == h.name {
 		h.name = h.event.EventName
 	}
-	return s.again("event", s.hear(ctx, h))
+	return s.again("event", s.hear(s.Tracer.Carry(ctx, h.event.TraceParent), h))
 }
 
 func eventTokens(subject string) (user, provider, name string, ok bool) {
@@ -184,7 +184,7 @@ func (s *Service) startOn(ctx context.Context, w Workflow, h *heard) error {
 	}
 	cause := Cause{Kind: ByEvent, ID: h.event.ID, Source: h.event.Source}
 	m := &signalMessage{User: h.event.UserID, Workflow: w.Name, Run: derivedID(h.event.UserID, w.Name, cause), Start: &start{
-		Cause: cause, Event: h.json, Seen: h.sequence, Place: uint64(h.at.UnixNano()),
+		Cause: cause, Trace: h.event.TraceParent, Event: h.json, Seen: h.sequence, Place: uint64(h.at.UnixNano()),
 	}}
 	depth, err := s.depthOf(ctx, h)
 	if err != nil {

@@ -19,6 +19,8 @@ type record struct {
 	State  *machine.State `json:"state"`
 	Cause  Cause          `json:"cause"`
 	Parent *parent        `json:"parent,omitempty"`
+	// Trace is where the run began, as it travels; "": in no trace.
+	Trace string `json:"trace,omitempty"`
 	// Depth counts the runs and events of runs that led to this one.
 	Depth int `json:"depth,omitempty"`
 	// Seen is the last event that came before the run.

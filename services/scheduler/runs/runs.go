@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/plugfn/plugfn/internal/bus"
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers"
 )
@@ -33,6 +34,7 @@ type Config struct {
 	Definitions Definitions
 	APIKey      providers.Secret // zero: no HTTP request is let through
 	Log         zerolog.Logger
+	Tracer      *tracing.Tracer // nil: no traces
 
 	MaxPerUser   int              // runs of one user that have not ended; 0: 10,000
 	MaxSteps     int              // that the runs of one user begin within an hour, before no more of them are started here; 0: 1,000,000

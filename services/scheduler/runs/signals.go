@@ -170,6 +170,7 @@ func (s *Service) onResult(msg *message.Message) error {
 	}
 	ctx, cancel := context.WithTimeout(msg.Context(), handleTimeout)
 	defer cancel()
+	ctx = s.Tracer.Carry(ctx, events.HeaderValue(events.HeaderOf(msg), events.AttributeTraceParent))
 	return s.again("result", s.resulted(ctx, key, request, msg.Payload))
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/plugfn/plugfn/internal/tracing"
 	"github.com/plugfn/plugfn/pkg/events"
 	"github.com/plugfn/plugfn/pkg/providers/expression"
 	"github.com/plugfn/plugfn/pkg/workflow"
@@ -23,6 +24,7 @@ type start struct {
 	Input  json.RawMessage `json:"input,omitempty"`
 	Depth  int             `json:"depth,omitempty"`
 	Parent *parent         `json:"parent,omitempty"`
+	Trace  string          `json:"trace,omitempty"` // what led to it, as it travels
 	Seen   uint64          `json:"seen,omitempty"`  // the event that starts it
 	Place  uint64          `json:"place,omitempty"` // when it was asked for, in nanoseconds
 }
@@ -77,6 +79,11 @@ func (s *Service) startable(ctx context.Context, user, name string) (Workflow, e
 // start starts a run, once for each id. What it returns is how it stands. It is a
 // *refusal where it may not be started. counted says that the quota has it.
 func (s *Service) start(ctx context.Context, w Workflow, m *signalMessage, counted bool) (*record, error) {
+	ctx, span := s.Tracer.From(ctx, tracing.Works, "run", "", m.Start.Trace)
+	defer span.End()
+	span.Set("plugfn.run", m.Run)
+	span.Set("plugfn.user", m.User)
+	span.Set("plugfn.workflow", m.Workflow)
 	key, _ := keyOf(m.User, m.Run)
 	defer s.locks.take(key)()
 	if known, ok := s.store.recent.get(key); ok && known.record != nil {
@@ -157,7 +164,7 @@ func (s *Service) begin(ctx context.Context, w Workflow, m *signalMessage) (*rec
 	now := s.Now().UTC()
 	r := &record{
 		State: state, Cause: m.Start.Cause, Parent: m.Start.Parent, Depth: m.Start.Depth, Seen: m.Start.Seen, Place: m.Start.Place,
-		Nonce: rand.Text(), CreatedAt: now,
+		Nonce: rand.Text(), CreatedAt: now, Trace: tracing.Parent(ctx),
 	}
 	if r.Seen == 0 && waitsForEvents(w.Program) {
 		if r.Seen, err = s.lastEvent(ctx); err != nil {
