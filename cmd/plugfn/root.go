@@ -35,7 +35,7 @@ plugfn action run slack.chat.postMessage --user demo --param channel=#demo --par
 	root.SetHelpCommandGroupID(groupMore)
 	root.SetCompletionCommandGroupID(groupMore)
 	add(root, groupServe, newDevCommand(started), newServeCommand(), newSandboxCommand())
-	add(root, groupUse, newTriggerCommand(), newActionCommand(), newEventCommand(), newDeadCommand(), newScheduleCommand(), newWorkflowCommand(), newRunCommand(), newMetricsCommand(), newWebhookCommand(), newConnectCommand(), newConnectionCommand(), newAppCommand(), newProviderCommand(), newLimitCommand(), newKeyCommand(), newUserCommand(), newStreamCommand(), newGenerateCommand())
+	add(root, groupUse, newTriggerCommand(), newActionCommand(), newEventCommand(), newDeadCommand(), newScheduleCommand(), newWorkflowCommand(), newRunCommand(), newMetricsCommand(), newWebhookCommand(), newConnectCommand(), newConnectionCommand(), newAppCommand(), newProviderCommand(), newLimitCommand(), newKeyCommand(), newUserCommand(), newStreamCommand(), newGenerateCommand(), newMCPCommand())
 	add(root, groupMore, newConfigCommand(), newSpecCommand(), newErrorsCommand(), newHealthcheckCommand(), newVersionCommand(), topic("environment", "The settings and their variables", settings.Help()),
 		topic("exit-codes", "What the program exits with", exitCodesHelp()))
 	return root
