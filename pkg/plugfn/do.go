@@ -215,12 +215,13 @@ func (c *Client) askMsg(ctx context.Context, question *nats.Msg, out any) error 
 		return fmt.Errorf("plugfn: no answer from %s: %w", question.Subject, errors.Join(ErrUnavailable, err))
 	}
 	var refusal struct {
+		ID    string   `json:"id"` // what has one is an answer: a failed run has an error, too
 		Error *problem `json:"error"`
 	}
 	if err := json.Unmarshal(msg.Data, &refusal); err != nil {
 		return fmt.Errorf("plugfn: reading the answer: %w", err)
 	}
-	if refusal.Error != nil {
+	if refusal.Error != nil && refusal.ID == "" {
 		return refusal.Error.asError(0)
 	}
 	if out == nil {

@@ -4,12 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
-	"net/url"
 	"time"
-
-	"github.com/nats-io/nats.go"
-
-	"github.com/plugfn/plugfn/pkg/events"
 )
 
 // Schedules are the time rules of one user.
@@ -68,30 +63,15 @@ type Schedule struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// ask makes a request about schedules, whose user is in the subject.
 func (s Schedules) ask(ctx context.Context, verb, id string, in, out any) error {
-	subject := events.PrefixService + "scheduler.schedules." + events.Token(s.user) + "." + verb
-	if id != "" {
-		subject += "." + events.Token(id)
-	}
-	msg := nats.NewMsg(subject)
-	if in != nil {
-		body, err := json.Marshal(in)
-		if err != nil {
-			return refused("Plan: %v", err)
-		}
-		msg.Data = body
-	}
-	if _, whole := events.Untoken(events.Token(s.user)); !whole {
-		msg.Header.Set(events.HeaderUser, url.PathEscape(s.user))
-	}
-	return s.c.askMsg(ctx, msg, out)
+	return s.c.askScheduler(ctx, "schedules", s.user, verb, id, in, out)
 }
 
 // Create makes a schedule.
 func (s Schedules) Create(ctx context.Context, p Plan) (Schedule, error) {
 	var out Schedule
-	return out, s.ask(ctx, "create", "", p, &out)
+	err := s.ask(ctx, "create", "", p, &out)
+	return out, err
 }
 
 // List yields the schedules, page by page as they are asked for. An error is the
@@ -133,7 +113,8 @@ func (s Schedules) Run(ctx context.Context, id string) (Schedule, error) {
 
 func (s Schedules) one(ctx context.Context, verb, id string) (Schedule, error) {
 	var out Schedule
-	return out, s.ask(ctx, verb, id, nil, &out)
+	err := s.ask(ctx, verb, id, nil, &out)
+	return out, err
 }
 
 // Delete removes a schedule.

@@ -78,6 +78,7 @@ func TestStory(t *testing.T) {
 	t.Run("Actions", part(tellsActions))
 	t.Run("Connections", part(tellsConnections))
 	t.Run("Schedules", part(tellsSchedules))
+	t.Run("Workflows", part(tellsWorkflows))
 	t.Run("Events", part(tellsEvents))
 	t.Run("EventsEndWithTheClient", part(tellsEventsEndWithTheClient))
 	t.Run("WatermillSubscriber", part(tellsWatermillSubscriber))
