@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,9 +80,11 @@ func TestRepeatedCallsAllGetTheOneResult(t *testing.T) {
 }
 
 // served reports whether somebody serves calls.
+// served reports whether calls and all else is answered: the endpoint for what
+// providers offer is the last to come.
 func (s *story) served() bool {
-	_, err := s.app.Request("$SRV.PING.plugfn-executor", nil, time.Second)
-	return err == nil
+	info, err := s.app.Request("$SRV.INFO.plugfn-executor", nil, time.Second)
+	return err == nil && bytes.Contains(info.Data, []byte(`"name":"providers"`))
 }
 
 func TestIDReusedForAnotherRequest(t *testing.T) {
