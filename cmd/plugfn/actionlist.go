@@ -136,9 +136,7 @@ func (f *actionFilter) list(cmd *cobra.Command, p *printer, s *eventStore) error
 	if err := listActions(p, rows, f.waiting); err != nil {
 		return err
 	}
-	if more {
-		hint(cmd, fmt.Sprintf("there are older ones: --before %d", all[len(all)-1].sequence))
-	}
+	hintRest(cmd, p, "action", all, more)
 	if p.forPeople() {
 		return tellQueue(cmd, s.js)
 	}

@@ -143,10 +143,11 @@ func (f *deadFilter) list(cmd *cobra.Command, p *printer, s *eventStore) error {
 		{title: "outcome", wide: true, value: func(r row) string { return safe(r.Outcome) }},
 		{title: "bytes", wide: true, value: func(r row) string { return fmt.Sprint(r.Bytes) }},
 	})
-	if err == nil && more {
-		hint(cmd, fmt.Sprintf("there are older ones: --before %d", all[len(all)-1].sequence))
+	if err != nil {
+		return err
 	}
-	return err
+	hintRest(cmd, p, "dead letter", all, more)
+	return nil
 }
 
 func (l *letter) what() string { return strings.TrimSuffix(l.Provider+"."+l.Name, ".") }

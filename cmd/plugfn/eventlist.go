@@ -41,15 +41,10 @@ plugfn event list --limit 200 --before 4711 -o json`,
 				if err != nil {
 					return err
 				}
-				if len(all) == 0 && p.forPeople() {
-					hint(cmd, "no event that is kept fits")
-				}
 				if err := listEvents(p, all); err != nil {
 					return err
 				}
-				if more {
-					hint(cmd, fmt.Sprintf("there are older ones: --before %d", all[len(all)-1].sequence))
-				}
+				hintRest(cmd, p, "event", all, more)
 				return nil
 			})
 		},
@@ -242,4 +237,14 @@ func printBody(w io.Writer, body []byte) error {
 	}
 	_, err := fmt.Fprintln(w, "\n"+strings.Join(lines, "\n"))
 	return err
+}
+
+// hintRest says that there are none in a list, or that there are more.
+func hintRest(cmd *cobra.Command, p *printer, of string, all []*storedEvent, more bool) {
+	switch {
+	case len(all) == 0 && p.forPeople():
+		hint(cmd, "no "+of+" that is kept fits")
+	case more:
+		hint(cmd, fmt.Sprintf("there are older ones: --before %d", all[len(all)-1].sequence))
+	}
 }
