@@ -11,13 +11,14 @@ import (
 )
 
 // client is what an application would use, on a connection of ours. Whoever calls
-// it closes its connection.
-func (t *target) client() (*plugfn.Client, error) {
+// it closes its connection. Showing a result fetches its data, however long, unless
+// opts say otherwise.
+func (t *target) client(opts ...plugfn.Option) (*plugfn.Client, error) {
 	conn, err := t.connect()
 	if err != nil {
 		return nil, err
 	}
-	client, err := plugfn.New(conn, plugfn.WithMaxData(-1)) // showing a result fetches its data
+	client, err := plugfn.New(conn, append([]plugfn.Option{plugfn.WithMaxData(-1)}, opts...)...)
 	if err != nil {
 		conn.Close()
 	}

@@ -81,15 +81,11 @@ func serveMCP(cmd *cobra.Command, user, addr string, maxResult int) error {
 	if err != nil {
 		return err
 	}
-	conn, err := t.connect()
+	client, err := t.client(plugfn.WithAPI(t.httpURL(), string(key.Reveal())), plugfn.WithMaxData(maxToolData))
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	client, err := plugfn.New(conn, plugfn.WithAPI(t.httpURL(), string(key.Reveal())), plugfn.WithMaxData(maxToolData))
-	if err != nil {
-		return err
-	}
+	defer client.NATS().Close()
 	defer client.Close()
 	log := zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger()
 	s, err := mcpserver.New(ctx, mcpserver.Config{Client: client, User: user, Version: version, MaxResult: maxResult, Log: log})
