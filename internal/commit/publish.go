@@ -78,7 +78,7 @@ func readPlain(text []byte) (a answer, ok bool) {
 // single stores one message.
 func (s *Store) single(ctx context.Context, msg *nats.Msg) (Ack, error) {
 	if s.Grouped {
-		s.recent.add(mark(msg))
+		s.recent.add(identity(msg))
 	}
 	for {
 		a, err := s.ask(ctx, msg)
@@ -140,24 +140,24 @@ func (s *Store) batch(all []*entry) {
 // refused. Who waits no more is in neither.
 func (s *Store) sort(all []*entry) (together, apart []*entry) {
 	for _, e := range all {
-		m := mark(e.msg)
+		id := identity(e.msg)
 		switch {
 		case e.ctx.Err() != nil:
 			e.settle(Ack{}, e.ctx.Err())
-		case s.recent.has(m):
+		case s.recent.has(id):
 			apart = append(apart, e)
 		default:
-			s.recent.add(m)
+			s.recent.add(id)
 			together = append(together, e)
 		}
 	}
 	return together, apart
 }
 
-// mark is what a stream may have only one message of: its id, or the subjects
+// identity is what a stream may have only one message of: its id, or the subjects
 // that it is to be the next message of. Of two with the same one in a batch the
 // server would refuse both, or, where the subjects are a wildcard, neither.
-func mark(msg *nats.Msg) string {
+func identity(msg *nats.Msg) string {
 	if id := msg.Header.Get(jetstream.MsgIDHeader); id != "" {
 		return id
 	}
