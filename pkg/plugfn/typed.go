@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"strings"
 )
 
@@ -19,10 +20,15 @@ type Answer[T any] struct {
 	Data   T // the zero value where there was none
 }
 
-// Call is [Client.Do] for an action whose data is a T.
+// Call is [Client.Do] for an action whose data is a T. Of several pages (MaxPages)
+// the data is the list of their items: that is refused where T is a
+// struct or a map, see [Each].
 func Call[T any](ctx context.Context, c *Client, r Request, set ...Setting) (Answer[T], error) {
 	for _, change := range set {
 		change(&r)
+	}
+	if kind := reflect.TypeFor[T]().Kind(); r.MaxPages > 1 && (kind == reflect.Struct || kind == reflect.Map) {
+		return Answer[T]{}, refused("MaxPages %d: one page is asked for here; the items of all come one by one from Each, or from the method whose name ends in All", r.MaxPages)
 	}
 	result, err := c.Do(ctx, r)
 	answer := Answer[T]{Result: result}
@@ -98,7 +104,7 @@ func itemsOf[T any](r *Result, pointer string) ([]T, error) {
 // nextParams are the parameters of the page after the one in r.
 func nextParams(params any, r *Result) (json.RawMessage, error) {
 	if len(r.Next) == 0 {
-		return nil, fmt.Errorf("result %s: there are further pages, and the provider does not say with which parameters: ask for several at once with MaxPages", r.ID)
+		return nil, fmt.Errorf("result %s: there are further pages, and the provider does not say with which parameters: ask for several at once by Client.Do with MaxPages", r.ID)
 	}
 	raw, err := encodeParams(params)
 	if err != nil {

@@ -3,6 +3,7 @@ package plugfn_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"testing"
 
@@ -89,6 +90,13 @@ func TestEach(t *testing.T) {
 	}
 	if _, err := plugfn.Call[[]lamp](context.WithoutCancel(t.Context()), client, request); err == nil {
 		t.Error("an object was taken for a list")
+	}
+
+	// The items of several pages come as a list, which is no page.
+	asked = nil
+	several := func(r *plugfn.Request) { r.MaxPages = 3 }
+	if _, err := plugfn.Call[struct{ Found any }](t.Context(), client, request, several); !errors.Is(err, plugfn.ErrInvalidParams) || len(asked) != 0 {
+		t.Errorf("several pages as one: %v, asked for %v", err, asked)
 	}
 }
 
